@@ -1,0 +1,54 @@
+"""Where prepared data lives, and how it gets there whole or not at all."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock
+
+
+def data_folder() -> Path:
+    """Return the folder for prepared data: ``$COURSE_DATA`` if set, else ``data/`` of this checkout; made if missing."""
+    configured = os.environ.get("COURSE_DATA")
+    folder = Path(configured).expanduser() if configured else Path(__file__).resolve().parent.parent / "data"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@contextmanager
+def prepared_once(target: Path) -> Iterator[Path | None]:
+    """Let exactly one process prepare `target` (a file or a folder), whole or not at all.
+
+    Yields a fresh path beside `target` for the work, or ``None`` when `target` is already there. When the block ends
+    well, what it wrote at that path is renamed to `target`; when it fails or is killed, `target` does not exist and the
+    next call starts over. Two processes wait for each other.
+
+    Usage::
+
+        with prepared_once(folder) as work:
+            if work is not None:
+                ...  # write the file or folder at `work`
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.exists():
+        yield None
+        return
+    # The lock belongs to the process: the system releases it when the process dies, however it dies.
+    with FileLock(target.parent / f".{target.name}.lock"):
+        if target.exists():
+            yield None
+            return
+        prefix = f".{target.name}.part-"
+        for leftover in target.parent.glob(f"{prefix}*"):  # of a process that was killed: we hold the lock
+            shutil.rmtree(leftover)
+        scratch = Path(tempfile.mkdtemp(prefix=prefix, dir=target.parent))
+        try:
+            # The name keeps its ending: some libraries choose the file format by it.
+            work = scratch / target.name
+            yield work
+            os.replace(work, target)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)

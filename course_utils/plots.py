@@ -1,0 +1,105 @@
+"""Figures that lessons draw more than once. Plain Matplotlib; the shared look is ``course_utils.course``."""
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+
+STEPS = ("acquire", "preprocess", "features", "classify", "predict", "evaluate")
+
+
+def show_images(
+    images: Sequence[np.ndarray],
+    titles: Sequence[str] | None = None,
+    columns: int = 4,
+    height: float = 2.6,
+) -> Figure:
+    """Draw pictures in a grid, each with its true brightness.
+
+    Parameters
+    ----------
+    images : sequence of ndarray
+        Each of shape (H, W), (H, W, 1) or (H, W, 3): uint8 in 0…255, or float in 0…1. Grey pictures are drawn with
+        black at 0 and white at the top of their range, so that a dark picture looks dark.
+    titles : sequence of str, optional
+        One line above each picture.
+    columns : int
+        Pictures in a row.
+    height : float
+        Height of one row in inches.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    ValueError
+        If there is no picture, the number of titles differs, or a float picture leaves 0…1 (lesson 02 shows what
+        Matplotlib would do with it without a word).
+    """
+    images = [np.asarray(image) for image in images]
+    if not images:
+        raise ValueError("show_images got no picture: pass a list with at least one array.")
+    if titles is not None and len(titles) != len(images):
+        raise ValueError(f"show_images got {len(images)} pictures but {len(titles)} titles: pass one title a picture.")
+    for number, image in enumerate(images):
+        if image.dtype.kind == "f" and image.size and (image.min() < -1e-6 or image.max() > 1 + 1e-6):
+            raise ValueError(
+                f"Picture {number} holds floats from {image.min():.3g} to {image.max():.3g}: "
+                "show_images expects floats in 0…1, so divide by 255 or cast to uint8 first."
+            )
+    columns = min(columns, len(images))
+    rows = -(-len(images) // columns)
+    aspect = max(image.shape[1] / image.shape[0] for image in images)
+    caption = 0.35 if titles is not None else 0.0
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(columns * height * aspect, rows * (height + caption)), squeeze=False
+    )
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for number, (axis, image) in enumerate(zip(axes.flat, images, strict=False)):
+        top = 1.0 if image.dtype.kind in "fb" else 255
+        axis.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=top)
+        if titles is not None:
+            axis.set_title(titles[number])
+    return figure
+
+
+def show_pipeline(here: str) -> Figure:
+    """Draw the six steps of image recognition and mark the one(s) this lesson is about.
+
+    Parameters
+    ----------
+    here : str
+        One or several of `STEPS`, separated by spaces, such as ``"acquire preprocess"``.
+
+    Raises
+    ------
+    ValueError
+        If a word is not one of `STEPS`.
+    """
+    marked = here.split()
+    if unknown := [word for word in marked if word not in STEPS]:
+        raise ValueError(f"The pipeline has no step called {unknown[0]!r}: use some of {', '.join(STEPS)}.")
+    figure, axis = plt.subplots(figsize=(10, 1.2))
+    for position, step in enumerate(STEPS):
+        on = step in marked
+        axis.text(
+            position,
+            0,
+            step,
+            ha="center",
+            va="center",
+            weight="bold" if on else "normal",
+            color="white" if on else "#555555",
+            bbox={"boxstyle": "round,pad=0.6", "facecolor": "#0072B2" if on else "#EEEEEE", "edgecolor": "none"},
+        )
+        if position:
+            axis.annotate(
+                "", (position - 0.42, 0), (position - 0.58, 0), arrowprops={"arrowstyle": "->", "color": "#555555"}
+            )
+    axis.set(xlim=(-0.5, len(STEPS) - 0.5), ylim=(-1, 1))
+    axis.set_axis_off()
+    return figure
