@@ -13,6 +13,6 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # its start-up lines are no news to a learner
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
-from course_utils.claims import verify  # noqa: E402  (the two lines above must come first)
+from course_utils.claims import verify
 
 __all__ = ["verify"]

@@ -11,7 +11,7 @@ from filelock import FileLock
 
 
 def data_folder() -> Path:
-    """Return the folder for prepared data: ``$COURSE_DATA`` if set, else ``data/`` of this checkout; made if missing."""
+    """Return the folder for prepared data (``$COURSE_DATA`` or ``data/`` of this checkout), made if missing."""
     configured = os.environ.get("COURSE_DATA")
     folder = Path(configured).expanduser() if configured else Path(__file__).resolve().parent.parent / "data"
     folder.mkdir(parents=True, exist_ok=True)
@@ -49,6 +49,6 @@ def prepared_once(target: Path) -> Iterator[Path | None]:
             # The name keeps its ending: some libraries choose the file format by it.
             work = scratch / target.name
             yield work
-            os.replace(work, target)
+            work.replace(target)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
