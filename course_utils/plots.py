@@ -1,10 +1,13 @@
-"""Figures that lessons draw more than once. Plain Matplotlib; the shared look is ``course_utils.course``."""
+"""Figures that lessons draw more than once. Plain Matplotlib; the shared look is ``course_utils.course``.
+
+None of these functions returns its figure: a notebook would draw a returned figure a second time. Code that wants it
+asks ``plt.gcf()``.
+"""
 
 from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.figure import Figure
 
 STEPS = ("acquire", "preprocess", "features", "classify", "predict", "evaluate")
 
@@ -14,7 +17,7 @@ def show_images(
     titles: Sequence[str] | None = None,
     columns: int = 4,
     height: float = 2.6,
-) -> Figure:
+) -> None:
     """Draw pictures in a grid, each with its true brightness.
 
     Parameters
@@ -28,10 +31,6 @@ def show_images(
         Pictures in a row.
     height : float
         Height of one row in inches.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
 
     Raises
     ------
@@ -64,10 +63,9 @@ def show_images(
         axis.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=top)
         if titles is not None:
             axis.set_title(titles[number])
-    return figure
 
 
-def show_pipeline(here: str) -> Figure:
+def show_pipeline(here: str) -> None:
     """Draw the six steps of image recognition and mark the one(s) this lesson is about.
 
     Parameters
@@ -102,4 +100,3 @@ def show_pipeline(here: str) -> Figure:
             )
     axis.set(xlim=(-0.5, len(STEPS) - 0.5), ylim=(-1, 1))
     axis.set_axis_off()
-    return figure
