@@ -53,9 +53,7 @@ def show_images(
     rows = -(-len(images) // columns)
     aspect = max(image.shape[1] / image.shape[0] for image in images)
     caption = 0.35 if titles is not None else 0.0
-    figure, axes = plt.subplots(
-        rows, columns, figsize=(columns * height * aspect, rows * (height + caption)), squeeze=False
-    )
+    _, axes = plt.subplots(rows, columns, figsize=(columns * height * aspect, rows * (height + caption)), squeeze=False)
     for axis in axes.flat:
         axis.set_axis_off()
     for number, (axis, image) in enumerate(zip(axes.flat, images, strict=False)):
@@ -81,7 +79,7 @@ def show_pipeline(here: str) -> None:
     marked = here.split()
     if unknown := [word for word in marked if word not in STEPS]:
         raise ValueError(f"The pipeline has no step called {unknown[0]!r}: use some of {', '.join(STEPS)}.")
-    figure, axis = plt.subplots(figsize=(10, 1.2))
+    _, axis = plt.subplots(figsize=(10, 1.2))
     for position, step in enumerate(STEPS):
         on = step in marked
         axis.text(
