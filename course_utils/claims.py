@@ -1,7 +1,5 @@
 """Statements that a lesson makes, checked while the lesson runs."""
 
-import numpy as np
-
 
 def verify(claim: str, holds: bool) -> None:
     """Print a tick and the claim if it holds; stop the notebook if it does not.
@@ -26,12 +24,12 @@ def verify(claim: str, holds: bool) -> None:
     >>> verify("two and two make four", 2 + 2 == 4)
     ✔ two and two make four
     """
-    value = np.asarray(holds)
-    if value.dtype != bool or value.size != 1:
+    value = holds.item() if getattr(holds, "size", 0) == 1 else holds  # a NumPy truth value becomes Python's
+    if not isinstance(value, bool):
         raise TypeError(
-            f"verify needs one True or False for “{claim}”, but got {type(holds).__name__} "
-            f"with {value.size} element(s) of type {value.dtype}: compare it with something first."
+            f"verify needs one True or False for “{claim}”, but got {type(holds).__name__}: "
+            "compare it with something first, and use .all() or .any() on an array."
         )
-    if not value.item():
+    if not value:
         raise AssertionError(f"On this computer it is not true that {claim}.")
     print(f"✔ {claim}")

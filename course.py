@@ -1,0 +1,303 @@
+#!/usr/bin/env python3
+"""The one entry point of the course. Standard library only, because it runs before anything is installed.
+
+    python3 course.py lab      set everything up, then open JupyterLab on lesson 1 (options go through to JupyterLab)
+    python3 course.py test     set everything up, then run every test and every notebook (options go through to pytest)
+    python3 course.py build    turn lessons/*.md into executed notebooks (all that changed, or those named: build 03)
+    python3 course.py check    say whether this computer is ready, and what to do where it is not
+
+Written in the Python of 2017, so that an old Python can still say which one to install.
+"""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+VENV = ROOT / ".venv"
+SUPPORTED = ((3, 13), (3, 12), (3, 11))  # TensorFlow 2.21 has wheels for these; the newest is tried first
+STAMP = VENV / "course-installed"  # holds what the finished installation was made from
+UNFINISHED = VENV / "course-unfinished"  # there while an installation is under way
+LOG = ROOT / ".venv-install.log"
+FIRST_LESSON = "notebooks/01_environment_check.ipynb"
+OFFLINE = re.compile(
+    "NewConnectionError|ConnectTimeout|ReadTimeout|name resolution|getaddrinfo|Network is unreachable|ProxyError"
+    "|Connection refused|Max retries exceeded|No matching distribution found"
+)
+
+
+class SetupError(Exception):
+    """Something stops the set-up; the message is the one sentence that the learner needs."""
+
+
+def venv_python():
+    """Return the path of the Python inside .venv on this system."""
+    return VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
+def version_of(command):
+    """Return (major, minor) of the Python that `command` starts, or None if it starts none that can make a venv."""
+    try:
+        out = subprocess.run(
+            [*command, "-c", "import sys, venv, ensurepip; print(sys.version_info[0], sys.version_info[1])"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=30,
+        )
+        return tuple(int(part) for part in out.stdout.split()) if out.returncode == 0 else None
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return None
+
+
+def supported_python():
+    """Return the command of a supported Python: the running one, or else the newest found on PATH.
+
+    Raises SetupError, with what to install on this system, if there is none.
+    """
+    running = "{}.{}".format(*sys.version_info[:2])
+    if sys.version_info[:2] in SUPPORTED and version_of([sys.executable]):
+        return [sys.executable]
+    for major, minor in SUPPORTED:
+        name = f"python{major}.{minor}"
+        launcher = ["py", f"-{major}.{minor}"]
+        found = [[shutil.which(name)]] if shutil.which(name) else []
+        found += [launcher] if os.name == "nt" and shutil.which("py") else []
+        for command in found:
+            if version_of(command) == (major, minor):
+                print("This Python is {}; using {} for the course.".format(running, " ".join(command)), flush=True)
+                return command
+    install = {
+        "win32": "winget install Python.Python.3.12",
+        "darwin": "brew install python@3.12",
+    }.get(sys.platform, "sudo apt install python3.12 python3.12-venv (or your system's equivalent)")
+    raise SetupError(
+        f"The course needs Python 3.11, 3.12 or 3.13 with its venv module, and found only Python {running}: "
+        f"install one ({install}) and start again."
+    )
+
+
+def wanted_stamp():
+    """Return what the stamp of a finished, current installation holds: its inputs and its place."""
+    digest = hashlib.sha256()
+    for name in ("requirements.txt", "pyproject.toml"):
+        digest.update((ROOT / name).read_bytes())
+    return digest.hexdigest() + "\n" + str(ROOT) + "\n"  # an environment that was moved no longer works
+
+
+def installed():
+    """Return whether .venv is finished, current and has a Python that starts."""
+    try:
+        return (
+            STAMP.read_text(encoding="utf-8") == wanted_stamp()
+            and not UNFINISHED.exists()
+            and version_of([str(venv_python())]) in SUPPORTED
+        )
+    except OSError:
+        return False
+
+
+@contextmanager
+def one_at_a_time():
+    """Hold a file lock while a block runs; the system releases it when the process ends, however it ends."""
+    with (ROOT / ".venv.lock").open("a+") as file:
+        if os.name == "nt":
+            import msvcrt
+
+            while True:
+                try:
+                    file.seek(0)
+                    msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+                    break
+                except OSError:
+                    time.sleep(1)
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def run_pip(command, total):
+    """Run pip with one line of progress instead of its log, which goes to a file; raise SetupError if it fails."""
+    start = time.monotonic()
+    state = {"fetched": 0, "step": "starting pip"}
+
+    def follow(stream):
+        with LOG.open("w", encoding="utf-8") as log:
+            for line in stream:
+                log.write(line)
+                log.flush()
+                if line.startswith(("Collecting ", "Processing ")):
+                    state["fetched"] += 1
+                    state["step"] = "fetching " + re.split(r"[=<>;\s(]", line.split()[1])[0]
+                elif line.startswith("Installing collected"):
+                    state["step"] = "unpacking (a minute or two)"
+
+    pip = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True, encoding="utf-8", cwd=ROOT
+    )
+    reader = threading.Thread(target=follow, args=(pip.stdout,), daemon=True)
+    reader.start()
+    interactive = sys.stdout.isatty()
+    said = None
+    try:
+        while pip.poll() is None:
+            seconds = int(time.monotonic() - start)
+            text = "  {:3d} s  package {} of about {}: {}".format(seconds, state["fetched"], total, state["step"])
+            if interactive:
+                print("\r" + text[:78].ljust(78), end="", flush=True)
+            elif seconds // 20 != said:
+                said = seconds // 20
+                print(text, flush=True)
+            time.sleep(0.5)
+    except KeyboardInterrupt:
+        pip.terminate()
+        pip.wait()
+        raise
+    reader.join()
+    if interactive:
+        print()
+    if pip.returncode:
+        log = LOG.read_text(encoding="utf-8")
+        if OFFLINE.search(log):
+            raise SetupError(
+                "No package index could be reached, and the first start needs one: connect to the network (or point "
+                f"pip at your index or proxy) and start again; pip's own words are in {LOG.name}."
+            )
+        errors = [line for line in log.splitlines() if line.startswith("ERROR")] or ["ERROR: unknown"]
+        raise SetupError(f"pip could not install the packages ({errors[-1][7:]}); see {LOG.name}.")
+    LOG.unlink()
+
+
+def install():
+    """Make .venv hold exactly what requirements.txt says; finish or redo what an earlier start left undone."""
+    if installed():
+        return
+    with one_at_a_time():
+        if installed():  # another start did it while this one waited
+            return
+        if UNFINISHED.exists() or version_of([str(venv_python())]) not in SUPPORTED:
+            # Nothing of an interrupted installation is trusted; pip's cache makes doing it again quick.
+            python = supported_python()
+            print("Making .venv with the packages of requirements.txt (once; about 2.5 GB) …", flush=True)
+            if VENV.exists():
+                shutil.rmtree(str(VENV))
+            VENV.mkdir()
+            UNFINISHED.touch()
+            if subprocess.call([*python, "-m", "venv", str(VENV)]):
+                raise SetupError("Python could not make .venv: the lines above say why; mend it and start again.")
+        else:
+            print("requirements.txt changed: bringing .venv up to date …", flush=True)
+            UNFINISHED.touch()
+            if STAMP.exists():
+                STAMP.unlink()
+        total = len(re.findall(r"^[\w.-]+==", (ROOT / "requirements.txt").read_text(encoding="utf-8"), re.MULTILINE))
+        pip = [str(venv_python()), "-m", "pip", "install", "--retries", "2", "--disable-pip-version-check"]
+        run_pip([*pip, "--progress-bar", "off", "-r", "requirements.txt"], total)
+        settings = VENV / "share/jupyter/lab/settings/overrides.json"
+        settings.parent.mkdir(parents=True, exist_ok=True)
+        quiet = {"fetchNews": "false", "checkForUpdates": False}  # no question about news on the first start
+        settings.write_text(json.dumps({"@jupyterlab/apputils-extension:notification": quiet}), encoding="utf-8")
+        STAMP.write_text(wanted_stamp(), encoding="utf-8")
+        UNFINISHED.unlink()
+        print("Installed.", flush=True)
+
+
+def run(arguments, **options):
+    """Run the Python of .venv with `arguments` from the project's folder and return its exit code.
+
+    Ctrl-C reaches the child as well; this waits until it has ended by itself, and ends it if it does not.
+    """
+    child = subprocess.Popen([str(venv_python()), *arguments], cwd=str(ROOT), **options)
+    try:
+        return child.wait()
+    except KeyboardInterrupt:
+        try:
+            child.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            child.terminate()
+            child.wait()
+        return 130
+
+
+def prepare():
+    """Get data and weights if they are not there yet; say so and go on if that is not possible."""
+    return run(["-m", "course_utils.prepare"])
+
+
+def lab(arguments):
+    """Open JupyterLab on lesson 1; `arguments` go through to it."""
+    prepare()
+    root = hasattr(os, "geteuid") and os.geteuid() == 0
+    run(
+        [
+            *("-m", "jupyterlab", "-y"),  # -y: Ctrl-C ends it without a question
+            "--ServerApp.root_dir=" + str(ROOT),
+            "--LabApp.default_url=/lab/tree/" + FIRST_LESSON,
+            *(["--allow-root"] if root else []),  # containers run as root; the token still guards the server
+            *arguments,
+        ]
+    )
+    print("JupyterLab has ended.")
+    return 0
+
+
+def test(arguments):
+    """Run the suite: unit tests with their coverage, then all notebooks; or what `arguments` choose."""
+    if prepare():
+        return 1
+    # Each worker may hold a kernel of 2 GB.
+    pytest = ["-m", "pytest", "-n", str(max(1, min(4, os.cpu_count() or 1))), "--dist", "loadscope"]
+    if arguments:
+        return run([*pytest, "--nbval", *arguments])
+    units = run([*pytest, "tests", "--cov=course_utils", "--cov-report=term:skip-covered", "--cov-fail-under=90"])
+    if units == 130:
+        return units
+    return run([*pytest, "--nbval", "notebooks"]) or units
+
+
+def build(arguments):
+    """Build notebooks from lessons."""
+    return prepare() or run(["lessons/build.py", *arguments])
+
+
+def check():
+    """Print the environment report, with the course's Python if there is one and else with the running one."""
+    python = str(venv_python()) if venv_python().exists() else sys.executable
+    return subprocess.call([python, "-m", "course_utils.environment"], cwd=str(ROOT))
+
+
+def main(arguments):
+    """Do what the first argument says and return the exit code."""
+    commands = {"lab": lab, "test": test, "build": build}
+    if not arguments or arguments[0] not in {*commands, "check"}:
+        print(__doc__)
+        return 0 if arguments[:1] in (["-h"], ["--help"]) else 2
+    if arguments[0] == "check":
+        return check()
+    install()
+    return commands[arguments[0]](arguments[1:])
+
+
+def interrupt(*_):
+    """Let a request to end (a server's stop, a closed terminal) take the same way out as Ctrl-C."""
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, interrupt)
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except SetupError as error:
+        sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit(130)
