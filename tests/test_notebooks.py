@@ -1,0 +1,135 @@
+"""Guards for what nbval does not see: every notebook is what its lesson says, executed, in order, clean and small."""
+
+import ast
+import base64
+import io
+import re
+from pathlib import Path
+
+import build
+import nbformat
+import numpy as np
+import pytest
+from PIL import Image
+
+from conftest import is_compared
+
+LESSONS = build.lesson_files()
+MACHINE_PATH = re.compile(r"(?:/(?:root|home|work|tmp|Users)/\w|[A-Z]:\\\\?\w)")
+
+
+@pytest.fixture(params=LESSONS, ids=lambda path: path.stem)
+def lesson(request) -> Path:
+    return request.param
+
+
+@pytest.fixture
+def notebook(lesson):
+    return nbformat.read(build.notebook_path(lesson), as_version=4)
+
+
+def code_cells(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def outputs(notebook):
+    """Yield (number of the code cell, output) for everything stored."""
+    for number, cell in enumerate(code_cells(notebook), 1):
+        for output in cell.outputs:
+            yield number, output
+
+
+def test_there_are_lessons_and_every_notebook_has_one():
+    assert len(LESSONS) >= 4
+    assert {p.stem for p in LESSONS} == {p.stem for p in build.NOTEBOOKS.glob("*.ipynb")}
+
+
+def test_notebook_has_the_cells_of_its_lesson(lesson, notebook):
+    fresh = build.read_lesson(lesson, notebook.metadata.course.run_time_s)
+    kept = [(c.id, c.cell_type, c.source, c.metadata.get("tags", [])) for c in notebook.cells]
+    wanted = [(c.id, c.cell_type, c.source, c.metadata.get("tags", [])) for c in fresh.cells]
+    assert kept == wanted, f"run: python3 course.py build {lesson.stem[:2]}"
+
+
+def test_cells_were_executed_once_and_in_order(notebook):
+    cells = code_cells(notebook)
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+
+
+def test_no_stored_error_or_stderr(notebook):
+    bad = [(n, o.get("name"), o.output_type) for n, o in outputs(notebook) if o.output_type == "error"]
+    bad += [(n, o.get("name"), o.output_type) for n, o in outputs(notebook) if o.get("name") == "stderr"]
+    assert not bad
+
+
+def test_no_stored_figure_is_blank(notebook):
+    for number, output in outputs(notebook):
+        if "image/png" in output.get("data", {}):
+            pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(output.data["image/png"]))).convert("RGB"))
+            assert pixels.std() > 3, f"code cell {number} stores a figure of one colour"
+
+
+def test_no_magics_shell_lines_or_trailing_semicolons(notebook):
+    # A cell with a bad magic or a failing shell line passes nbval, so neither may be there.
+    for number, cell in enumerate(code_cells(notebook), 1):
+        ast.parse(cell.source)  # a magic is no Python
+        assert not cell.source.rstrip().endswith(";"), f"code cell {number}"
+
+
+def test_cells_are_short(notebook):
+    long = {n: len(c.source.splitlines()) for n, c in enumerate(code_cells(notebook), 1)}
+    assert not {n: lines for n, lines in long.items() if lines > 18}
+
+
+def test_nearly_all_cells_are_compared(notebook):
+    cells = code_cells(notebook)
+    assert sum(map(is_compared, cells)) / len(cells) >= 0.85
+
+
+def test_no_path_of_a_machine(notebook):
+    for cell in notebook.cells:
+        assert not MACHINE_PATH.search(cell.source), cell.source
+    for number, output in outputs(notebook):
+        text = output.get("text", "") + str(output.get("data", {}).get("text/plain", ""))
+        assert not MACHINE_PATH.search(text), f"code cell {number}: {text[:200]}"
+
+
+def test_notebook_is_small(lesson):
+    assert build.notebook_path(lesson).stat().st_size < 2e6
+
+
+def test_every_lesson_has_its_frame(notebook):
+    first = notebook.cells[0].source
+    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    code = "\n".join(cell.source for cell in code_cells(notebook))
+    assert re.search(r"^# \d\d · ", first, re.MULTILINE)
+    assert re.search(r"teaching \d+ min .* runs in about \d+ s", first + notebook.cells[1].source)
+    for heading in ("You will learn", "You need", "Predict first", "Trap", "Key points", "Next lesson"):
+        assert heading in text, heading
+    assert "show_pipeline(" in code
+    assert code.count("verify(") >= 5
+
+
+def test_no_heading_is_empty(notebook):
+    markdown = "\n".join(c.source if c.cell_type == "markdown" else "[code]" for c in notebook.cells)
+    lines = [line for line in re.sub(r"```.*?```", "[block]", markdown, flags=re.DOTALL).splitlines() if line.strip()]
+    heads = [re.match(r"(#+) ", line) for line in lines] + [None]
+    for here, after, line in zip(heads, heads[1:], lines, strict=False):
+        assert not (here and after and len(after[1]) <= len(here[1])), line
+    assert not re.match(r"#+ ", lines[-1])
+
+
+def test_links_lead_somewhere(notebook, lesson):
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            for target in re.findall(r"\]\((?!https?:|#|attachment:)([^)#]+)", cell.source):
+                assert (build.NOTEBOOKS / target).exists(), target
+
+
+def test_run_time_is_within_the_budget(notebook):
+    assert notebook.metadata.course.run_time_s <= notebook.metadata.course.budget
+
+
+def test_readme_table_is_the_one_that_build_writes():
+    readme = (build.ROOT / "README.md").read_text(encoding="utf-8")
+    assert build.lesson_table() in readme, "run: python3 course.py build"
