@@ -1,0 +1,194 @@
+"""Read pictures as people really have them: turned by a phone, 16-bit, transparent, animated, broken.
+
+Lesson 02 shows what goes wrong when a reader ignores one of these.
+"""
+
+import difflib
+import warnings
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+# A picture of this size takes about 0.7 GB at its peak while it is read, and no phone's standard mode exceeds it.
+MAX_MEGAPIXELS = 70
+
+# Formats are named so that Pillow does not try its rarer readers, some of which start other programs or accept
+# almost any bytes. JPEG includes the multi-picture files of some phones.
+_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "AVIF", "PPM")
+
+# EXIF tag 274 says how the camera was held; the value is what has to be done to see the picture upright.
+_ORIENTATION = 274
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+class ImageError(ValueError):
+    """A picture that cannot be read; the message names the file, the reason and what to do."""
+
+
+def read_image(path: str | Path) -> np.ndarray:
+    """Read a picture file as an RGB array, upright.
+
+    Reads JPEG, PNG, GIF, BMP, WebP, TIFF, AVIF and PPM, whatever the ending of the name says. What a file holds
+    is brought to one form:
+
+    - the EXIF orientation is applied, so that the picture stands as the photographer saw it;
+    - grey, palette, 1-bit and CMYK become RGB;
+    - transparent parts are blended with white;
+    - of an animation or a file with several pages, the first picture is returned;
+    - 16-bit values are scaled from 0…65535 to 0…255;
+    - 32-bit integers and floats have no agreed range: integers in 0…65535 count as 16-bit, floats in 0…1 are
+      multiplied by 255, floats in 0…255 are rounded, and all else is stretched from its smallest to its largest value.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file; ``~`` stands for your home folder.
+
+    Returns
+    -------
+    ndarray
+        uint8, shape (H, W, 3), RGB in 0…255; C-contiguous and writable.
+
+    Raises
+    ------
+    ImageError
+        If there is no such file, it is not a picture, it is damaged, or it has more than `MAX_MEGAPIXELS` million
+        pixels (decided from the header, before any pixel takes memory).
+    """
+    try:
+        path = Path(path).expanduser()
+        if path.is_dir():
+            raise ImageError(f"“{path}” is a folder: pass the path of one picture in it.")
+        if not path.exists():
+            raise ImageError(f"There is no file “{path}”{did_you_mean(path)}: check the name and the folder.")
+        if not path.is_file():
+            raise ImageError(f"“{path}” is not an ordinary file: pass the path of a picture.")
+        with path.open("rb") as file:
+            return decode_image(file, str(path))
+    except (OSError, RuntimeError) as error:  # no permission, name too long, a home folder that is not known
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ImageError(f"“{path}” cannot be opened ({reason}): check the path and its permissions.") from error
+    except ValueError as error:
+        if isinstance(error, ImageError):
+            raise
+        raise ImageError(f"{str(path)!r} is no possible file name ({error}): check the path.") from error
+
+
+def decode_image(file: BinaryIO, name: str) -> np.ndarray:
+    """Read a picture from an open binary file, as `read_image` does.
+
+    Parameters
+    ----------
+    file : binary file, seekable
+        Such as ``io.BytesIO(data)``.
+    name : str
+        What to call it in an error message.
+
+    Returns
+    -------
+    ndarray
+        uint8, shape (H, W, 3), RGB in 0…255; C-contiguous and writable.
+
+    Raises
+    ------
+    ImageError
+        If it cannot be read.
+    """
+    start = file.read(4096)
+    if not start:
+        raise ImageError(f"“{name}” is empty (0 bytes): copy or download it again.")
+    file.seek(0)
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns of odd metadata and of large pictures; neither changes what we return or refuse.
+            warnings.simplefilter("ignore")
+            with Image.open(file, formats=_FORMATS) as image:
+                width, height = image.size
+                if width * height > MAX_MEGAPIXELS * 1e6:
+                    raise Image.DecompressionBombError
+                image.load()
+                return _to_rgb(_upright(image))
+    except Image.DecompressionBombError as error:
+        raise ImageError(
+            f"“{name}” has more than {MAX_MEGAPIXELS} million pixels, which could fill the memory: save a smaller copy."
+        ) from error
+    except UnidentifiedImageError as error:
+        raise ImageError(f"“{name}” {_what_it_is(start)}.") from error
+    except MemoryError as error:
+        raise ImageError(f"“{name}” does not fit into the free memory: close other programs or shrink it.") from error
+    except Exception as error:  # damaged bytes make Pillow's readers fail in many ways, not only with OSError
+        raise ImageError(
+            f"“{name}” is damaged or cut off and cannot be decoded ({error}): copy or download it again."
+        ) from error
+
+
+def did_you_mean(path: Path) -> str:
+    """Return “ (did you mean …?)” if something beside the missing `path` is called almost like it, else nothing."""
+    try:
+        neighbours = {neighbour.name.casefold(): neighbour.name for neighbour in path.parent.iterdir()}
+    except OSError:
+        return ""
+    close = difflib.get_close_matches(path.name.casefold(), neighbours, n=1, cutoff=0.7)
+    return f" (did you mean “{neighbours[close[0]]}”?)" if close else ""
+
+
+def _what_it_is(start: bytes) -> str:
+    """Say why bytes that are no known picture are none, and what to do; `start` is how the file begins."""
+    if start[4:8] == b"ftyp" and start[8:11] in (b"hei", b"hev", b"mif", b"msf"):
+        return "is a HEIC photo, as iPhones take them: open it in a photo program and save it as JPEG"
+    if start.startswith((b"\xff\xd8", b"\x89PNG", b"GIF8", b"RIFF", b"BM", b"II*\0", b"MM\0*")):
+        return "begins like a picture but is damaged or cut off: copy or download it again"
+    if start.startswith(b"%PDF"):
+        return "is a PDF document: save the page as PNG or JPEG"
+    if b"<svg" in start:
+        return "is an SVG drawing, which has no pixels: export it as PNG"
+    text = start.decode("utf-8", errors="ignore")
+    if len(text) > 0.9 * len(start) and all(letter.isprintable() or letter.isspace() for letter in text):
+        return "holds text and not a picture (an error page that was saved, perhaps): get the picture itself"
+    return "is not a picture in a known format: save it as JPEG or PNG"
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turn or mirror `image` as its EXIF orientation asks; a broken EXIF block counts as none."""
+    try:
+        orientation = image.getexif().get(_ORIENTATION)
+    except Exception:  # unreadable metadata is no reason to lose the picture
+        return image
+    return image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
+
+
+def _to_rgb(image: Image.Image) -> np.ndarray:
+    """Bring any Pillow mode to a uint8 array of shape (H, W, 3)."""
+    if image.mode.startswith(("I", "F")):  # convert("RGB") would clip 16-bit values at 255 and make all white
+        grey = _to_8_bits(np.asarray(image))
+        return np.repeat(grey[:, :, np.newaxis], 3, axis=2)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image)
+    return np.array(image.convert("RGB"))
+
+
+def _to_8_bits(values: np.ndarray) -> np.ndarray:
+    """Scale 16-bit, 32-bit or float grey values to uint8; the ranges are those that `read_image` states."""
+    whole = values.dtype.kind in "iu"
+    values = np.nan_to_num(values.astype(np.float32), posinf=0.0, neginf=0.0)
+    low, high = float(values.min()), float(values.max())
+    if whole and low >= 0 and high <= 65535:
+        low, high = 0.0, 65535.0
+    elif not whole and low >= 0 and high <= 1:
+        low, high = 0.0, 1.0
+    elif not whole and low >= 0 and high <= 255:
+        low, high = 0.0, 255.0
+    spread = high - low or 1.0
+    return np.rint((values - low) * (255 / spread)).astype(np.uint8)
