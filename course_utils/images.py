@@ -4,14 +4,19 @@ Lesson 02 shows what goes wrong when a reader ignores one of these.
 """
 
 import difflib
+import logging
+import os
+import threading
 import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-# A picture of this size takes about 0.7 GB at its peak while it is read, and no phone's standard mode exceeds it.
+# Reading a picture of this size takes about 0.7 GB at its peak (measured), which the smallest machine has.
 MAX_MEGAPIXELS = 70
 
 # Formats are named so that Pillow does not try its rarer readers, some of which start other programs or accept
@@ -20,15 +25,20 @@ _FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "AVIF", "PPM")
 
 # EXIF tag 274 says how the camera was held; the value is what has to be done to see the picture upright.
 _ORIENTATION = 274
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
+_UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
+    2: lambda pixels: pixels[:, ::-1],
+    3: lambda pixels: pixels[::-1, ::-1],
+    4: lambda pixels: pixels[::-1],
+    5: lambda pixels: pixels.swapaxes(0, 1),
+    6: lambda pixels: pixels[::-1].swapaxes(0, 1),
+    7: lambda pixels: pixels[::-1, ::-1].swapaxes(0, 1),
+    8: lambda pixels: pixels[:, ::-1].swapaxes(0, 1),
 }
+
+# Pillow logs complaints about damaged TIFF files; without a handler Python would print them into the notebook.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
+
+_STDERR = threading.Lock()  # the stream belongs to the whole process
 
 
 class ImageError(ValueError):
@@ -116,8 +126,9 @@ def decode_image(file: BinaryIO, name: str) -> np.ndarray:
                 width, height = image.size
                 if width * height > MAX_MEGAPIXELS * 1e6:
                     raise Image.DecompressionBombError
-                image.load()
-                return _to_rgb(_upright(image))
+                with silent_stderr() if image.format == "TIFF" else nullcontext():
+                    image.load()
+                return _upright(_to_rgb(image), image)
     except Image.DecompressionBombError as error:
         raise ImageError(
             f"“{name}” has more than {MAX_MEGAPIXELS} million pixels, which could fill the memory: save a smaller copy."
@@ -158,37 +169,69 @@ def _what_it_is(start: bytes) -> str:
     return "is not a picture in a known format: save it as JPEG or PNG"
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    """Turn or mirror `image` as its EXIF orientation asks; a broken EXIF block counts as none."""
+@contextmanager
+def silent_stderr() -> Iterator[None]:
+    """Discard what C libraries (libtiff, OpenCV) write to the error stream meanwhile, past Python's reach."""
+    with _STDERR:
+        try:
+            original = os.dup(2)
+        except OSError:  # a process without an error stream: nothing to silence
+            yield
+            return
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 2)
+        os.close(nowhere)
+        try:
+            yield
+        finally:
+            os.dup2(original, 2)
+            os.close(original)
+
+
+def _upright(pixels: np.ndarray, image: Image.Image) -> np.ndarray:
+    """Turn or mirror `pixels` as the EXIF orientation of `image` asks; a broken EXIF block counts as none."""
     try:
         orientation = image.getexif().get(_ORIENTATION)
     except Exception:  # unreadable metadata is no reason to lose the picture
-        return image
-    return image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
+        return pixels
+    return np.ascontiguousarray(_UPRIGHT[orientation](pixels)) if orientation in _UPRIGHT else pixels
+
+
+def _strips(image: Image.Image) -> Iterator[tuple[slice, Image.Image]]:
+    """Yield a picture in strips: converting it as a whole would hold several copies of a large one in memory."""
+    width, height = image.size
+    for top in range(0, height, 256):
+        bottom = min(top + 256, height)
+        yield slice(top, bottom), image.crop((0, top, width, bottom))
 
 
 def _to_rgb(image: Image.Image) -> np.ndarray:
     """Bring any Pillow mode to a uint8 array of shape (H, W, 3)."""
+    pixels = np.empty((image.height, image.width, 3), np.uint8)
     if image.mode.startswith(("I", "F")):  # convert("RGB") would clip 16-bit values at 255 and make all white
-        grey = _to_8_bits(np.asarray(image))
-        return np.repeat(grey[:, :, np.newaxis], 3, axis=2)
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image)
-    return np.array(image.convert("RGB"))
+        extremes = [(part.min(), part.max()) for part in (_numbers(strip) for _, strip in _strips(image))]
+        low, high = _black_and_white(min(e[0] for e in extremes), max(e[1] for e in extremes), image.mode[0] == "I")
+        for rows, strip in _strips(image):
+            grey = np.rint((_numbers(strip) - low) * (255 / (high - low)))
+            pixels[rows] = grey.astype(np.uint8)[:, :, np.newaxis]
+        return pixels
+    for rows, strip in _strips(image):
+        if strip.has_transparency_data:
+            strip = strip.convert("RGBA")
+            strip = Image.alpha_composite(Image.new("RGBA", strip.size, "white"), strip)
+        pixels[rows] = np.asarray(strip.convert("RGB"))
+    return pixels
 
 
-def _to_8_bits(values: np.ndarray) -> np.ndarray:
-    """Scale 16-bit, 32-bit or float grey values to uint8; the ranges are those that `read_image` states."""
-    whole = values.dtype.kind in "iu"
-    values = np.nan_to_num(values.astype(np.float32), posinf=0.0, neginf=0.0)
-    low, high = float(values.min()), float(values.max())
-    if whole and low >= 0 and high <= 65535:
-        low, high = 0.0, 65535.0
-    elif not whole and low >= 0 and high <= 1:
-        low, high = 0.0, 1.0
-    elif not whole and low >= 0 and high <= 255:
-        low, high = 0.0, 255.0
-    spread = high - low or 1.0
-    return np.rint((values - low) * (255 / spread)).astype(np.uint8)
+def _numbers(strip: Image.Image) -> np.ndarray:
+    """Return 16-bit, 32-bit or float grey values as float64, with 0 for what is not a finite number."""
+    return np.nan_to_num(np.asarray(strip).astype(np.float64), posinf=0.0, neginf=0.0)
+
+
+def _black_and_white(low: float, high: float, whole: bool) -> tuple[float, float]:
+    """Return the values that become 0 and 255, from the extremes of a picture of whole or of float numbers."""
+    if low >= 0:
+        for top in (65535.0,) if whole else (1.0, 255.0):
+            if high <= top:
+                return 0.0, top
+    return low, (high if high > low else low + 1)
