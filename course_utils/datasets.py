@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 from tqdm import tqdm
 
 from course_utils._storage import data_folder, prepared_once
+from course_utils.images import ImageError, did_you_mean, read_image
 
 
 class Part(NamedTuple):
@@ -31,6 +32,16 @@ class Digits(NamedTuple):
     train: Part
     validation: Part
     test: Part
+
+
+class Folder(NamedTuple):
+    """Pictures read by `from_folder`, with the names of their classes and what could not be read."""
+
+    images: np.ndarray  # uint8 (n, height, width, 3)
+    labels: np.ndarray  # int64 (n,), index into class_names
+    class_names: list[str]
+    files: list[Path]  # one a picture
+    skipped: list[tuple[Path, str]]  # file and reason
 
 
 def _installed(package: str) -> Path:
@@ -225,3 +236,95 @@ def sample_photo(name: str) -> np.ndarray:
     """
     with Image.open(sample_photo_path(name)) as image:
         return np.array(image)
+
+
+def from_folder(path: str | Path, size: tuple[int, int] = (160, 160)) -> Folder:
+    """Read a folder of your own pictures: one sub-folder a class, pictures of any kind and size in it.
+
+    Each picture is shrunk or enlarged with antialiasing until it covers `size`, its aspect ratio kept, and what sticks
+    out is cut off evenly on both sides (a centre crop). Class folders sort as text, as in Keras: 1, 10, 2. Pictures in
+    folders below a class folder count for that class. Hidden files and ``__MACOSX`` folders are ignored; every other
+    file that is not read is listed in `skipped` with the reason.
+
+    Parameters
+    ----------
+    path : str or Path
+        The folder that holds the class folders; ``~`` stands for your home folder.
+    size : (int, int)
+        Height and width of the result in pixels.
+
+    Returns
+    -------
+    Folder
+        `images` uint8 (n, height, width, 3) RGB in 0…255, `labels` int64 (n,), `class_names`, `files`, `skipped`.
+
+    Raises
+    ------
+    ValueError
+        If the folder is missing, has fewer than two class folders, a class without a readable picture, or would
+        need more than 1 GB of memory.
+    """
+    root = Path(path).expanduser()
+    if not root.exists():
+        raise ValueError(f"There is no folder “{root}”{did_you_mean(root)}: check the path.")
+    if not root.is_dir():
+        raise ValueError(f"“{root}” is a file: pass the folder that holds one sub-folder a class.")
+    height, width = size
+    if min(height, width) < 1:
+        raise ValueError(f"A picture cannot have the size {height} × {width}: pass (height, width), both at least 1.")
+
+    class_names = sorted(entry.name for entry in root.iterdir() if entry.is_dir() and not _ignored(entry.name))
+    loose = sorted(entry for entry in root.iterdir() if entry.is_file() and not _ignored(entry.name))
+    if len(class_names) < 2:
+        raise ValueError(_why_not_classes(root, class_names, loose))
+    found = [(label, file) for label, name in enumerate(class_names) for file in _files_below(root / name)]
+    gigabytes = len(found) * height * width * 3 / 1e9
+    if gigabytes > 1:
+        raise ValueError(
+            f"The {len(found)} files of “{root}” would take {gigabytes:.1f} GB of memory at {height} × {width} pixels: "
+            "pass a smaller size or fewer pictures, or use keras.utils.image_dataset_from_directory."
+        )
+
+    images = np.empty((len(found), height, width, 3), np.uint8)
+    labels, files = [], []
+    skipped = [(file, "lies outside the class folders") for file in loose]
+    for label, file in tqdm(found, desc=root.name, unit="picture", delay=2):
+        try:
+            picture = Image.fromarray(read_image(file))
+        except ImageError as error:
+            skipped.append((file, str(error)))
+            continue
+        # Pillow's bilinear filter widens when it shrinks, and so antialiases (lesson 02).
+        images[len(files)] = ImageOps.fit(picture, (width, height), method=Image.Resampling.BILINEAR)
+        labels.append(label)
+        files.append(file)
+    for label, name in enumerate(class_names):
+        if label not in labels:
+            reason = next((f": {why}" for file, why in skipped if (root / name) in file.parents), ", it is empty")
+            raise ValueError(f"The class folder “{root / name}” has no readable picture{reason}; fill or remove it.")
+    return Folder(images[: len(files)], np.array(labels, np.int64), class_names, files, skipped)
+
+
+def _ignored(name: str) -> bool:
+    return name.startswith(".") or name == "__MACOSX"
+
+
+def _files_below(folder: Path) -> list[Path]:
+    """Return all files in `folder` and below, sorted as text, without hidden ones."""
+    below = ((entry, entry.relative_to(folder)) for entry in folder.rglob("*") if entry.is_file())
+    return sorted(entry for entry, relative in below if not any(_ignored(part) for part in relative.parts))
+
+
+def _why_not_classes(root: Path, class_names: list[str], loose: list[Path]) -> str:
+    """Say why a folder with fewer than two class folders cannot be read, and what the reader probably wants."""
+    if class_names:
+        inner = root / class_names[0]
+        if sum(entry.is_dir() and not _ignored(entry.name) for entry in inner.iterdir()) >= 2:
+            return f"“{root}” holds only the folder “{class_names[0]}”, which holds the classes: pass “{inner}”."
+        return f"“{root}” has only one class folder, “{class_names[0]}”: add a second class to tell it from."
+    if loose:
+        return (
+            f"“{root}” holds {len(loose)} file(s) directly but no class folder: "
+            "make one sub-folder a class and move the pictures into them."
+        )
+    return f"“{root}” is empty: make one sub-folder a class and put pictures into them."
