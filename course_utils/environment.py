@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import json
 import os
 import re
 import shutil
@@ -246,6 +247,15 @@ def report() -> list[Check]:
         if check.remedy:
             print(f"{'':7}{'':{width}}  → {check.remedy}")
     return found
+
+
+def lesson_times() -> dict[str, int]:
+    """Return title → seconds of every built lesson, as its build measured them on two cores (rounded up to 5 s)."""
+    times = {}
+    for path in sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb")):
+        seconds = json.loads(path.read_text(encoding="utf-8"))["metadata"]["course"]["run_time_s"]
+        times[path.stem.replace("_", " ")] = seconds
+    return times
 
 
 def main() -> int:
