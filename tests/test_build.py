@@ -1,0 +1,132 @@
+"""The builder, on small lessons of its own."""
+
+import re
+
+import build
+import nbformat
+import pytest
+
+LESSON = """---
+jupytext:
+  text_representation:
+    extension: .md
+    format_name: myst
+kernelspec:
+  display_name: Python 3
+  language: python
+  name: python3
+course:
+  budget: 60
+  can: add
+---
+
+# 09 · Adding
+
+teaching 5 min · runs in about {{run_time}} s
+
+```{code-cell} ipython3
+print(1 + 1)
+```
+
+```{code-cell} ipython3
+:tags: [nbval-ignore-output]
+
+print(1 + 1)
+```
+
+```{code-cell} ipython3
+print(1 + 1)
+```
+"""
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """An empty project with one lesson, whose path is returned."""
+    for name in ("lessons", "notebooks", "course_utils"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "requirements.txt").write_text("one==1\n")
+    (tmp_path / "README.md").write_text(
+        "# Course\n<!-- lessons: written by course.py build -->\nold\n<!-- end of lessons -->\nend\n", encoding="utf-8"
+    )
+    monkeypatch.setattr(build, "ROOT", tmp_path)
+    monkeypatch.setattr(build, "LESSONS", tmp_path / "lessons")
+    monkeypatch.setattr(build, "NOTEBOOKS", tmp_path / "notebooks")
+    lesson = tmp_path / "lessons/09_adding.md"
+    lesson.write_text(LESSON, encoding="utf-8")
+    return lesson
+
+
+def test_reading_gives_reproducible_and_different_ids(project):
+    first, second = build.read_lesson(project, 5), build.read_lesson(project, 5)
+    ids = [cell.id for cell in first.cells]
+    assert ids == [cell.id for cell in second.cells]
+    assert len(set(ids)) == len(ids) == 4  # also for the two cells with the same text
+
+
+def test_run_time_and_tags_reach_the_notebook(project):
+    notebook = build.read_lesson(project, 25)
+    assert "runs in about 25 s" in notebook.cells[0].source
+    assert notebook.cells[2].metadata.tags == ["nbval-ignore-output"]
+    assert notebook.metadata.course == {"budget": 60, "can": "add", "run_time_s": 25}
+
+
+@pytest.mark.parametrize("line", ["  budget: 60\n", "  can: add\n", "runs in about {{run_time}} s"])
+def test_an_incomplete_header_is_one_sentence(project, line):
+    project.write_text(LESSON.replace(line, ""), encoding="utf-8")
+    with pytest.raises(build.LessonError, match=r"09_adding\.md.*add it as in lesson 01"):
+        build.read_lesson(project, 5)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "before", "expected"),
+    [(0.2, None, 5), (5.4, None, 5), (5.6, None, 10), (23, None, 25), (23, 30, 30), (23, 20, 20), (23, 35, 25)],
+)
+def test_run_times_are_rounded_and_do_not_flicker(seconds, before, expected):
+    assert build.rounded_run_time(seconds, before) == expected
+
+
+def test_building_twice_changes_no_byte_and_skips_what_did_not_change(project, capsys):
+    assert build.main([]) == 0
+    notebook = build.notebook_path(project)
+    first = notebook.read_bytes()
+    cells = nbformat.read(notebook, as_version=4).cells
+    assert [cell.get("execution_count") for cell in cells] == [None, 1, 2, 3]
+    assert cells[1].outputs[0].text == "2\n"
+    assert "| [09 · Adding](notebooks/09_adding.ipynb) | add | 5 min |" in (build.ROOT / "README.md").read_text("utf-8")
+    assert build.main(["9"]) == 0
+    assert notebook.read_bytes() == first
+    capsys.readouterr()
+    assert build.main([]) == 0
+    assert "nothing changed" in capsys.readouterr().out
+    (build.ROOT / "requirements.txt").write_text("one==2\n")
+    assert build.made_from(project) != nbformat.read(notebook, as_version=4).metadata.course.made_from
+
+
+@pytest.mark.parametrize(
+    ("source", "budget", "message"),
+    [
+        ("1 / 0", 60, "code cell 1 fails"),
+        ("import sys; print('careful', file=sys.stderr)", 60, "code cell 1 writes to stderr: careful"),
+        ("import time; time.sleep(1.5)", 1, r"it ran \d+ s but may take 1 s"),
+        ("import time; time.sleep(9)", 1, "code cell 1 took longer than 2 s"),
+    ],
+)
+def test_a_lesson_that_may_not_stay_leaves_the_old_notebook(project, capsys, source, budget, message):
+    build.notebook_path(project).write_text("the old one")
+    text = LESSON.replace("print(1 + 1)", source, 1).replace("budget: 60", f"budget: {budget}")
+    project.write_text(text, encoding="utf-8")
+    assert build.main([]) == 1
+    assert re.search(message, capsys.readouterr().err)
+    assert build.notebook_path(project).read_text() == "the old one"
+
+
+def test_a_lesson_that_takes_too_much_memory_is_refused(project, monkeypatch):
+    monkeypatch.setattr(build, "MEMORY_LIMIT_MB", 1)
+    with pytest.raises(build.LessonError, match=r"MB but may take 1 MB"):
+        build.build(project)
+
+
+def test_an_unknown_lesson_is_named(project, capsys):
+    assert build.main(["77"]) == 1
+    assert "no lesson '77'" in capsys.readouterr().err

@@ -1,0 +1,32 @@
+"""Lint and format, on package, tests, launcher and notebooks."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+TEXT = {".py", ".md", ".ipynb", ".txt", ".yml", ".toml", ".mplstyle"}
+UNFINISHED = re.compile("TO" + r"DO\b|FIX" + r"ME\b|coming " + "soon")
+
+
+@pytest.mark.parametrize("check", [["check"], ["format", "--check"]], ids=" ".join)
+def test_ruff(check):
+    run = subprocess.run(
+        [sys.executable, "-m", "ruff", *check, "--no-cache", "."], cwd=ROOT, capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_nothing_unfinished_and_no_registry_host():
+    host = re.compile(r"pypi\." + r"org|python" + r"hosted")
+    folders = ("course_utils", "lessons", "notebooks", "tests", "docs", "data/README.md", ".github")
+    files = [p for name in folders for p in [ROOT / name, *(ROOT / name).rglob("*")] if p.suffix in TEXT]
+    files += [p for p in ROOT.iterdir() if p.suffix in TEXT]
+    assert len(files) > 20
+    for path in files:
+        text = path.read_text(encoding="utf-8")
+        assert not UNFINISHED.search(text), path
+        assert not host.search(text), path
