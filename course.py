@@ -138,7 +138,7 @@ def run_pip(command, total):
                 log.flush()
                 if line.startswith(("Collecting ", "Processing ")):
                     state["fetched"] += 1
-                    state["step"] = "fetching " + re.split(r"[=<>;\s(]", line.split()[1])[0]
+                    state["step"] = "fetching " + re.split(r"[=<>;(]|-\d", Path(line.split()[1]).name)[0]
                 elif line.startswith("Installing collected"):
                     state["step"] = "unpacking (a minute or two)"
 

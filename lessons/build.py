@@ -204,6 +204,19 @@ def build(lesson: Path) -> str:
     return f"{lesson.stem}: {seconds:.0f} s, {peak:.0f} MB at most, {path.stat().st_size / 1e6:.2f} MB on disk"
 
 
+def readme_pictures(notebook: NotebookNode) -> dict[str, bytes]:
+    """Return name → PNG of the figures that the README shows: those of cells with a tag such as ``readme-kernels``."""
+    pictures = {}
+    for cell in notebook.cells:
+        for tag in cell.metadata.get("tags", []):
+            if tag.startswith("readme-"):
+                figure = next(
+                    output.data["image/png"] for output in cell.outputs if "image/png" in output.get("data", {})
+                )
+                pictures[f"{tag.removeprefix('readme-')}.png"] = base64.b64decode(figure)
+    return pictures
+
+
 def lesson_table() -> str:
     """Return the README's table of lessons, made from the built notebooks."""
     lines = ["| lesson | afterwards you can | teaching | runs in |", "|---|---|---|---|"]
@@ -220,7 +233,13 @@ def lesson_table() -> str:
 
 
 def update_readme() -> None:
-    """Write the table of lessons into the README, between its two markers."""
+    """Write the table of lessons into the README, between its two markers, and the pictures that it shows."""
+    for notebook in filter(None, map(stored_notebook, lesson_files())):
+        for name, content in readme_pictures(notebook).items():
+            picture = ROOT / "docs" / "pictures" / name
+            picture.parent.mkdir(parents=True, exist_ok=True)
+            if not picture.exists() or picture.read_bytes() != content:
+                picture.write_bytes(content)
     readme = ROOT / "README.md"
     text = readme.read_text(encoding="utf-8")
     renewed = README_TABLE.sub(lambda match: match.group(1) + lesson_table() + match.group(2), text)

@@ -1,10 +1,14 @@
 """The builder, on small lessons of its own."""
 
+import base64
+import io
 import re
 
 import build
 import nbformat
+import numpy as np
 import pytest
+from PIL import Image
 
 LESSON = """---
 jupytext:
@@ -130,3 +134,27 @@ def test_a_lesson_that_takes_too_much_memory_is_refused(project, monkeypatch):
 def test_an_unknown_lesson_is_named(project, capsys):
     assert build.main(["77"]) == 1
     assert "no lesson '77'" in capsys.readouterr().err
+
+
+def test_a_palette_keeps_a_photo_close_and_makes_it_smaller():
+    from course_utils.datasets import sample_photo
+
+    cat = sample_photo("cat")
+    buffer = io.BytesIO()
+    Image.fromarray(cat).save(buffer, "png")
+    before = base64.b64encode(buffer.getvalue()).decode()
+    after = build.with_palette(before)
+    assert len(after) < 0.6 * len(before)
+    pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(after))).convert("RGB"), "int16")
+    assert np.abs(pixels - cat).mean() < 4  # grey levels of 255
+    assert build.with_palette(after) == after or len(build.with_palette(after)) <= len(after)
+
+
+def test_a_figure_with_a_readme_tag_goes_to_the_docs(project):
+    drawing = "import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()"
+    text = LESSON.replace("print(1 + 1)", drawing, 1).replace(
+        "{code-cell} ipython3\nimport", "{code-cell} ipython3\n:tags: [readme-line]\n\nimport", 1
+    )
+    project.write_text(text, encoding="utf-8")
+    assert build.main([]) == 0
+    assert (build.ROOT / "docs/pictures/line.png").read_bytes().startswith(b"\x89PNG")

@@ -130,6 +130,16 @@ def test_run_time_is_within_the_budget(notebook):
     assert notebook.metadata.course.run_time_s <= notebook.metadata.course.budget
 
 
+def test_readme_shows_figures_of_the_notebooks():
+    shown = set(re.findall(r"docs/pictures/([\w-]+\.png)", (build.ROOT / "README.md").read_text(encoding="utf-8")))
+    built = {}
+    for path in LESSONS:
+        built |= build.readme_pictures(nbformat.read(build.notebook_path(path), as_version=4))
+    assert shown == set(built) and 2 <= len(shown) <= 4
+    for name, content in built.items():
+        assert (build.ROOT / "docs/pictures" / name).read_bytes() == content, "run: python3 course.py build"
+
+
 def test_readme_table_is_the_one_that_build_writes():
     readme = (build.ROOT / "README.md").read_text(encoding="utf-8")
     assert build.lesson_table() in readme, "run: python3 course.py build"
