@@ -1,7 +1,7 @@
 """Bring a picture of your own into a notebook: upload, camera, web address.
 
-Each function takes a `fallback`, an array or the name of a sample photo, so that a notebook also runs from top to bottom with no person, no camera and
-no network. Lesson 02 uses all three.
+Each function takes a `fallback`, an array or the name of a sample photo, so that a notebook also runs from top to
+bottom with no person, no camera and no network. Lesson 02 uses all three.
 """
 
 import html
@@ -158,10 +158,10 @@ def _stage(
 
 def _photograph(camera: int) -> np.ndarray | None:
     """Take one photo, uint8 (H, W, 3) RGB, or return None if no camera delivers one."""
+    frame = None
     with silent_stderr():  # drivers complain there about each camera that does not exist
         device = cv2.VideoCapture(camera)
         try:
-            frame = None
             for _ in range(_WARM_UP if device.isOpened() else 0):
                 arrived, latest = device.read()
                 frame = latest if arrived else frame
@@ -175,9 +175,9 @@ def _photograph(camera: int) -> np.ndarray | None:
 def _fetch(url: str) -> bytes:
     """Return what a server sends for `url`, within the limits of time and size."""
     if not url.strip():
-        raise ValueError("No address was given")
+        raise ImageError("No address was given.")
     if not url.strip().startswith(("http://", "https://")):
-        raise ValueError("The address does not start with http:// or https://")
+        raise ImageError(f"The address “{url}” does not start with http:// or https://.")
     # Addresses copied from a browser may hold umlauts and blanks, which the protocol does not allow.
     address = urllib.parse.quote(url.strip(), safe=":/?#[]@!$&'()*+,;=%~")
     # Some servers refuse Python's own name.
@@ -188,7 +188,7 @@ def _fetch(url: str) -> bytes:
         while piece := answer.read1(65536):
             data += piece
             if len(data) > _MOST_BYTES:
-                raise ValueError(f"The file is larger than {_MOST_BYTES // 1_000_000} MB")
+                raise ImageError(f"“{url}” is larger than {_MOST_BYTES // 1_000_000} MB.")
             if time.monotonic() > end:
                 raise TimeoutError
     return bytes(data)
@@ -200,6 +200,4 @@ def _why(error: Exception) -> str:
         return f"The server refused with status {error.code}"
     if isinstance(error, TimeoutError) or isinstance(getattr(error, "reason", None), TimeoutError):
         return "The server took too long"
-    if isinstance(error, ValueError) and not isinstance(error, UnicodeError):
-        return str(error)
     return "The server cannot be reached"

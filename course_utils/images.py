@@ -88,10 +88,6 @@ def read_image(path: str | Path) -> np.ndarray:
     except (OSError, RuntimeError) as error:  # no permission, name too long, a home folder that is not known
         reason = getattr(error, "strerror", None) or str(error)
         raise ImageError(f"“{path}” cannot be opened ({reason}): check the path and its permissions.") from error
-    except ValueError as error:
-        if isinstance(error, ImageError):
-            raise
-        raise ImageError(f"{str(path)!r} is no possible file name ({error}): check the path.") from error
 
 
 def decode_image(file: BinaryIO, name: str) -> np.ndarray:
@@ -147,7 +143,7 @@ def did_you_mean(path: Path) -> str:
     """Return “ (did you mean …?)” if something beside the missing `path` is called almost like it, else nothing."""
     try:
         neighbours = {neighbour.name.casefold(): neighbour.name for neighbour in path.parent.iterdir()}
-    except OSError:
+    except (OSError, ValueError):  # the folder is missing as well, or its name is impossible
         return ""
     close = difflib.get_close_matches(path.name.casefold(), neighbours, n=1, cutoff=0.7)
     return f" (did you mean “{neighbours[close[0]]}”?)" if close else ""
@@ -164,7 +160,7 @@ def _what_it_is(start: bytes) -> str:
     if b"<svg" in start:
         return "is an SVG drawing, which has no pixels: export it as PNG"
     text = start.decode("utf-8", errors="ignore")
-    if len(text) > 0.9 * len(start) and all(letter.isprintable() or letter.isspace() for letter in text):
+    if len(text.encode()) > 0.9 * len(start) and all(letter.isprintable() or letter.isspace() for letter in text):
         return "holds text and not a picture (an error page that was saved, perhaps): get the picture itself"
     return "is not a picture in a known format: save it as JPEG or PNG"
 

@@ -1,0 +1,127 @@
+"""Prepared data is there whole or not at all: after a failure, a kill at any moment, and two processes at once."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from course_utils._storage import data_folder, prepared_once
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# Writes 40 files slowly into the folder named by argv[1] and notes each start of the work in a log beside it.
+WORKER = """
+import sys, time
+from pathlib import Path
+from course_utils._storage import prepared_once
+
+target = Path(sys.argv[1])
+with prepared_once(target) as work:
+    if work is not None:
+        with (target.parent / "log.txt").open("a") as log:
+            log.write("started\\n")
+        work.mkdir()
+        for number in range(40):
+            (work / f"{number}.txt").write_text("x" * 1000)
+            time.sleep(0.01)
+"""
+
+
+def start(target: Path) -> subprocess.Popen:
+    return subprocess.Popen([sys.executable, "-c", WORKER, str(target)], cwd=ROOT)
+
+
+def complete(folder: Path) -> bool:
+    return sorted(int(file.stem) for file in folder.iterdir()) == list(range(40)) and all(
+        file.stat().st_size == 1000 for file in folder.iterdir()
+    )
+
+
+def test_data_folder_is_data_of_the_checkout_or_what_the_environment_says(tmp_path, monkeypatch):
+    monkeypatch.delenv("COURSE_DATA", raising=False)
+    assert data_folder() == ROOT / "data"
+    monkeypatch.setenv("COURSE_DATA", str(tmp_path / "new" / "place"))
+    assert data_folder() == tmp_path / "new" / "place"
+    assert data_folder().is_dir()
+
+
+def test_file_keeps_its_ending_while_it_is_written_and_work_is_done_once(tmp_path):
+    target = tmp_path / "some" / "table.npz"
+    with prepared_once(target) as work:
+        assert work.suffix == ".npz"
+        assert not target.exists()
+        work.write_bytes(b"numbers")
+    assert target.read_bytes() == b"numbers"
+    with prepared_once(target) as work:
+        assert work is None
+    assert [entry.name for entry in target.parent.iterdir() if entry.name != ".table.npz.lock"] == ["table.npz"]
+
+
+def test_failure_leaves_nothing_and_the_next_call_starts_over(tmp_path):
+    target = tmp_path / "folder"
+    with pytest.raises(RuntimeError, match="half-way"), prepared_once(target) as work:
+        work.mkdir()
+        (work / "first").write_text("1")
+        raise RuntimeError("half-way")
+    assert not target.exists()
+    assert not list(tmp_path.glob(".*part*"))
+    (tmp_path / ".folder.part-of-a-killed-process").mkdir()
+    with prepared_once(target) as work:
+        assert len(list(tmp_path.glob(".folder.part-*"))) == 1  # only our own
+        assert not work.exists()  # a fresh place, not what the failed call left
+        work.mkdir()
+    assert target.is_dir()
+
+
+def test_work_that_writes_nothing_is_an_error_and_no_empty_target(tmp_path):
+    with pytest.raises(FileNotFoundError), prepared_once(tmp_path / "folder"):
+        pass
+    assert not (tmp_path / "folder").exists()
+
+
+def test_process_killed_at_any_moment_is_repaired_by_the_next(tmp_path):
+    target = tmp_path / "folder"
+    for delay in (0.0, 0.05, 0.15, 0.3):
+        process = start(target)
+        deadline = time.monotonic() + 30
+        log = tmp_path / "log.txt"
+        lines = log.read_text().count("\n") if log.exists() else 0
+        while not (log.exists() and log.read_text().count("\n") > lines):  # it is at work from here on
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        time.sleep(delay)
+        process.kill()
+        process.wait()
+        assert not target.exists()
+    assert start(target).wait(timeout=30) == 0
+    assert complete(target)
+    assert not list(tmp_path.glob(".*part*"))  # what the killed ones left is gone
+
+
+def test_two_processes_at_once_do_the_work_once(tmp_path):
+    target = tmp_path / "folder"
+    processes = [start(target) for _ in range(2)]
+    assert [process.wait(timeout=30) for process in processes] == [0, 0]
+    assert complete(target)
+    assert (tmp_path / "log.txt").read_text() == "started\n"
+
+
+def test_target_that_appears_while_waiting_for_the_lock_is_used(tmp_path, monkeypatch):
+    target = tmp_path / "folder"
+
+    class OtherProcessFirst:
+        def __init__(self, path):
+            assert os.fspath(path) == os.fspath(tmp_path / ".folder.lock")
+
+        def __enter__(self):
+            target.mkdir()
+
+        def __exit__(self, *_):
+            pass
+
+    monkeypatch.setattr("course_utils._storage.FileLock", OtherProcessFirst)
+    with prepared_once(target) as work:
+        assert work is None
