@@ -1,0 +1,250 @@
+"""Sliding windows, drawn: what lesson 03 shows once, then uses. Drawings return nothing, as in ``plots``."""
+
+from collections.abc import Mapping, Sequence
+
+import cv2
+import ipywidgets
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.patches import Rectangle
+from numpy.lib.stride_tricks import sliding_window_view
+
+_INK = "#0072B2"
+_MARK = "#D55E00"
+
+KERNELS = {
+    "identity": [[0, 0, 0], [0, 1, 0], [0, 0, 0]],
+    "box blur": [[1 / 9] * 3] * 3,
+    "sharpen": [[0, -1, 0], [-1, 5, -1], [0, -1, 0]],
+    "left to right": [[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]],
+    "top to bottom": [[-1, -2, -1], [0, 0, 0], [1, 2, 1]],
+    "all around": [[-1, -1, -1], [-1, 8, -1], [-1, -1, -1]],
+}
+
+
+def correlate(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+    """Multiply each window of an image with a kernel and add up, without padding. Lesson 03 derives it.
+
+    Parameters
+    ----------
+    image : ndarray, shape (H, W)
+        Any number type and range; computed in float64, so that nothing wraps or is cut off.
+    kernel : ndarray, shape (h, w)
+        Not flipped, as in OpenCV and Keras.
+
+    Returns
+    -------
+    ndarray, shape (H − h + 1, W − w + 1), float64
+
+    Raises
+    ------
+    ValueError
+        If the image or the kernel is not 2-D, or the kernel is larger than the image.
+    """
+    image, kernel = np.asarray(image, float), np.asarray(kernel, float)
+    if image.ndim != 2 or kernel.ndim != 2:
+        raise ValueError(
+            f"correlate got an image of shape {image.shape} and a kernel of shape {kernel.shape}: "
+            "pass two 2-D arrays, one channel at a time."
+        )
+    if kernel.shape[0] > image.shape[0] or kernel.shape[1] > image.shape[1]:
+        raise ValueError(
+            f"The kernel {kernel.shape} does not fit into the image {image.shape}: "
+            "take a smaller kernel or pad the image."
+        )
+    return np.einsum("ijkl,kl->ij", sliding_window_view(image, kernel.shape), kernel)
+
+
+def draw_window(image: np.ndarray, row: int, column: int, kernel: np.ndarray) -> None:
+    """Draw window × kernel = one number, beside the image the window was cut from.
+
+    Parameters
+    ----------
+    image : ndarray, shape (H, W), 0…255
+    row, column : int
+        Upper left pixel of the window.
+    kernel : ndarray, shape (h, w)
+
+    Raises
+    ------
+    ValueError
+        If the window leaves the image.
+    """
+    kernel = np.asarray(kernel)
+    height, width = kernel.shape
+    if row < 0 or column < 0 or row + height > image.shape[0] or column + width > image.shape[1]:
+        raise ValueError(
+            f"The {height}×{width} window at row {row}, column {column} leaves the image of shape {image.shape}: "
+            "move it inside."
+        )
+    window = image[row : row + height, column : column + width].astype(float)
+    products = window * kernel
+    _, axes = plt.subplots(1, 7, figsize=(13, 3.6), width_ratios=[1.5, 1, 0.16, 1, 0.16, 1, 0.75])
+    axes[0].imshow(image, cmap="gray", vmin=0, vmax=255)
+    # Drawn larger than it is: a 3×3 box would be too small to see.
+    axes[0].add_patch(Rectangle((column - 4, row - 4), width + 7, height + 7, fill=False, ec=_MARK, lw=2.5))
+    axes[0].set(title="image", xlabel="column", ylabel="row")
+    _draw_numbers(axes[1], window, "window", colormaps["gray"], 0, 255)
+    _draw_numbers(axes[3], kernel, "kernel", colormaps["RdBu"], -(span := abs(kernel).max() * 1.6), span)
+    _draw_numbers(axes[5], products, "products", colormaps["RdBu"], -(span := abs(products).max() * 1.6 or 1), span)
+    for axis, text in ((axes[2], "×"), (axes[4], "="), (axes[6], f"sum\n{products.sum():g}")):
+        axis.text(0.5, 0.5, text, ha="center", va="center", fontsize=20, transform=axis.transAxes)
+        axis.set_axis_off()
+
+
+def _draw_numbers(axis, values: np.ndarray, title: str, colours, low: float, high: float) -> None:
+    """Draw a small array as coloured squares with its numbers written in them."""
+    axis.imshow(values, cmap=colours, vmin=low, vmax=high)
+    axis.set(title=title, xticks=[], yticks=[])
+    for (row, column), value in np.ndenumerate(values):
+        dark = sum(colours((value - low) / (high - low))[:3]) < 1.5
+        axis.text(column, row, f"{value:g}", ha="center", va="center", color="white" if dark else "black")
+
+
+def draw_steps(settings: Sequence[tuple[int, int, int, int]]) -> None:
+    """Draw, for each setting, the padded grid and the pixels on which the kernel's upper left corner stops.
+
+    Parameters
+    ----------
+    settings : sequence of (size, kernel, stride, padding)
+        Side of a square image, side of the kernel, step, and pixels added on each side.
+    """
+    _, axes = plt.subplots(1, len(settings), figsize=(4.2 * len(settings), 4.6), squeeze=False)
+    for axis, (size, kernel, stride, padding) in zip(axes.flat, settings, strict=True):
+        total = size + 2 * padding
+        for row in range(total):
+            for column in range(total):
+                inside = padding <= row < padding + size and padding <= column < padding + size
+                face = "#CFE3F0" if inside else "white"
+                axis.add_patch(Rectangle((column, row), 1, 1, fc=face, ec="#888888", ls="-" if inside else ":"))
+        stops = range(0, total - kernel + 1, stride)
+        for row in stops:
+            for column in stops:
+                axis.plot(column + 0.5, row + 0.5, "o", color=_INK)
+        axis.add_patch(Rectangle((0, 0), kernel, kernel, fill=False, ec=_MARK, lw=3.5))
+        last = stops[-1]
+        axis.add_patch(Rectangle((last, last), kernel, kernel, fill=False, ec=_MARK, lw=3.5, ls="--"))
+        axis.set(xlim=(-0.2, total + 0.2), ylim=(total + 0.2, -0.2), aspect="equal")
+        axis.set_title(
+            f"kernel {kernel}, stride {stride}, padding {padding}\n{size}×{size} → {len(stops)}×{len(stops)}"
+        )
+        axis.set_axis_off()
+
+
+def show_maps(
+    maps: Sequence[np.ndarray],
+    titles: Sequence[str],
+    columns: int = 4,
+    height: float = 2.6,
+    limit: float | None = None,
+) -> None:
+    """Draw arrays that may be negative: red below zero, white at zero, blue above.
+
+    Parameters
+    ----------
+    maps : sequence of ndarray, shape (H, W)
+    titles : sequence of str
+        One for each map.
+    columns : int
+        Maps in a row.
+    height : float
+        Height of one row in inches.
+    limit : float, optional
+        The value of the full colour. Without it each map has its own: the size that one value in a hundred exceeds.
+    """
+    maps = [np.asarray(values) for values in maps]
+    columns = min(columns, len(maps))
+    rows = -(-len(maps) // columns)
+    aspect = max(values.shape[1] / values.shape[0] for values in maps)
+    _, axes = plt.subplots(rows, columns, figsize=(columns * height * aspect, rows * (height + 0.35)), squeeze=False)
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for axis, values, title in zip(axes.flat, maps, titles, strict=False):
+        span = limit or _limit(values)
+        axis.imshow(values, cmap="RdBu", vmin=-span, vmax=span)
+        axis.set_title(title)
+
+
+def _limit(values: np.ndarray) -> float:
+    """Return the size that one value in a hundred exceeds: a single bright spot must not hide the rest."""
+    return float(np.percentile(np.abs(values), 99)) or 1.0
+
+
+def draw_receptive_fields(image: np.ndarray, fields: Mapping[str, int], centre: tuple[int, int]) -> None:
+    """Draw on an image how much of it one value of each layer sees.
+
+    Parameters
+    ----------
+    image : ndarray, shape (H, W) or (H, W, 3), uint8
+    fields : mapping of str to int
+        Name of a layer to the side of its receptive field in pixels.
+    centre : (int, int)
+        Row and column around which the squares are drawn.
+    """
+    _, axis = plt.subplots(figsize=(7, 7))
+    axis.imshow(image, vmin=0, vmax=255)
+    row, column = centre
+    colours = plt.rcParams["axes.prop_cycle"].by_key()["color"]
+    for number, (name, side) in enumerate(fields.items()):
+        colour = colours[number % len(colours)]
+        corner = (column - side / 2, row - side / 2)
+        axis.add_patch(Rectangle(corner, side, side, fill=False, ec="white", lw=5))
+        axis.add_patch(Rectangle(corner, side, side, fill=False, ec=colour, lw=3, label=f"{name}: {side} px"))
+    axis.legend(loc="center left", bbox_to_anchor=(1.02, 0.5), title="one value sees")
+    axis.set(xlabel="column (pixels)", ylabel="row (pixels)")
+
+
+def kernel_explorer(image: np.ndarray) -> ipywidgets.Widget:
+    """Return nine boxes to type a 3×3 kernel into, with the image and its response beside them.
+
+    Needs a running kernel. The response is red below zero, white at zero and blue above, as in `show_maps`.
+
+    Parameters
+    ----------
+    image : ndarray, shape (H, W), uint8
+
+    Returns
+    -------
+    ipywidgets.Widget
+        Leave it as the last line of a cell. Where no kernel runs, its text asks to run the cell.
+    """
+    image = np.asarray(image)
+    start = "left to right"
+    preset = ipywidgets.Dropdown(options=list(KERNELS), value=start, description="start from")
+    rectify = ipywidgets.Checkbox(value=False, description="ReLU", indent=False)
+    boxes = [
+        ipywidgets.FloatText(value=value, layout={"width": "64px"}) for value in np.asarray(KERNELS[start], float).flat
+    ]
+    response = ipywidgets.Image(format="png", width=image.shape[1])
+
+    def update(_change: object = None) -> None:
+        kernel = np.reshape([box.value for box in boxes], (3, 3))
+        values = correlate(image, kernel)
+        response.value = _coloured_png(np.maximum(values, 0) if rectify.value else values)
+
+    def fill(change: dict) -> None:
+        for box, value in zip(boxes, np.asarray(KERNELS[change["new"]], float).flat, strict=True):
+            box.value = value
+
+    for control in (*boxes, rectify):
+        control.observe(update, "value")
+    preset.observe(fill, "value")
+    update()
+    grid = ipywidgets.GridBox(boxes, layout={"grid_template_columns": "repeat(3, 72px)"})
+    original = ipywidgets.Image(value=cv2.imencode(".png", image)[1].tobytes(), format="png", width=image.shape[1])
+    return _Explorer([ipywidgets.VBox([preset, grid, rectify]), original, response])
+
+
+class _Explorer(ipywidgets.HBox):
+    """A row of widgets that a page without a kernel shows as one sentence, not as its Python representation."""
+
+    def __repr__(self) -> str:
+        return "Kernel explorer: run this cell to use it."
+
+
+def _coloured_png(values: np.ndarray) -> bytes:
+    """Encode values as a PNG: red below zero, white at zero, blue above."""
+    span = _limit(values)
+    colours = colormaps["RdBu"](np.clip((values / span + 1) / 2, 0, 1), bytes=True)
+    return cv2.imencode(".png", cv2.cvtColor(colours, cv2.COLOR_RGBA2BGR))[1].tobytes()
