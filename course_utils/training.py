@@ -1,0 +1,84 @@
+"""Watch a training run: live progress that leaves no trace, and the learning curves afterwards. Lesson 05 uses both."""
+
+from collections.abc import Mapping, Sequence
+
+import keras
+import matplotlib.pyplot as plt
+import numpy as np
+from IPython.display import display
+
+
+def live_progress() -> keras.callbacks.Callback:
+    """Return a callback for ``model.fit`` that shows in one line how far the training is.
+
+    The line is rewritten after every epoch and, at the end, returns to what it said at the start. So a learner sees
+    progress, and the stored output of a cell is the same after every run, which the notebook tests need. Outside
+    Jupyter only the first line appears.
+
+    Returns
+    -------
+    keras.callbacks.Callback
+        To be used in one ``fit`` at a time.
+    """
+    handle = None
+    resting = ""
+
+    def show(text: str, **how) -> object:
+        return display({"text/plain": text}, raw=True, **how)
+
+    def begin(logs: Mapping[str, float] | None = None) -> None:
+        nonlocal handle, resting
+        resting = f"training: at most {callback.params['epochs']} epochs"
+        handle = show(resting, display_id=True)  # None outside Jupyter
+
+    def epoch_end(epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        if handle is not None:
+            numbers = " · ".join(f"{name} {value:.3f}" for name, value in (logs or {}).items())
+            handle.update({"text/plain": f"{resting} · epoch {epoch + 1} · {numbers}"}, raw=True)
+
+    def end(logs: Mapping[str, float] | None = None) -> None:
+        if handle is not None:
+            handle.update({"text/plain": resting}, raw=True)
+
+    callback = keras.callbacks.LambdaCallback(on_epoch_end=epoch_end, on_train_begin=begin, on_train_end=end)
+    return callback
+
+
+def plot_history(history: keras.callbacks.History | Mapping[str, Sequence[float]], chance: float | None = None) -> None:
+    """Draw loss and accuracy over the epochs, training against validation, and mark the epoch with the best loss.
+
+    Parameters
+    ----------
+    history : keras.callbacks.History or mapping
+        What ``model.fit`` returned, or its ``.history``: the keys ``loss`` and ``accuracy`` and, if there was
+        validation data, ``val_loss`` and ``val_accuracy``, each with one number an epoch.
+    chance : float, optional
+        Accuracy in 0…1 of a guess, drawn as a dotted line.
+
+    Raises
+    ------
+    ValueError
+        If there is no ``loss`` or no ``accuracy``.
+    """
+    curves = getattr(history, "history", history)
+    for name in ("loss", "accuracy"):
+        if not len(curves.get(name, ())):
+            raise ValueError(
+                f"The history has no {name!r}: pass what model.fit returned, compiled with metrics=['accuracy']."
+            )
+    epochs = np.arange(1, len(curves["loss"]) + 1)
+    _, axes = plt.subplots(1, 2, figsize=(11, 4.2))
+    for axis, name in zip(axes, ("loss", "accuracy"), strict=True):
+        axis.plot(epochs, curves[name], "o-", label="training")
+        if f"val_{name}" in curves:
+            axis.plot(epochs, curves[f"val_{name}"], "s-", label="validation")
+        axis.set(xlabel="epoch", ylabel=name)
+        axis.xaxis.get_major_locator().set_params(integer=True)
+    if "val_loss" in curves:
+        best = int(np.argmin(curves["val_loss"])) + 1
+        for axis in axes:
+            axis.axvline(best, color="0.6", linewidth=1.2, linestyle="--", zorder=0, label="best validation loss")
+    if chance is not None:
+        axes[1].axhline(chance, color="0.3", linewidth=1.2, linestyle=":", label="guessing")
+    axes[0].set_ylim(bottom=0)
+    axes[1].legend(loc="best")
