@@ -150,6 +150,21 @@ def test_parts_have_the_same_shares(manifest):
     assert differ("label", "defective", "poly") < 0.02
 
 
+def test_the_table_in_the_readme_of_the_data_is_right(manifest):
+    readme = (ROOT / "data" / "README.md").read_text(encoding="utf-8")
+    for part in PARTS:
+        rows = [row for row in manifest if row["split"] == part]
+        kinds = [[row for row in rows if row["type"] == kind] for kind in ("mono", "poly")]
+        percent = [share(rows, "label", "defective"), share(rows, "type", "mono")]
+        percent += [share(kind, "label", "defective") for kind in kinds]
+        # 0.2875 is printed as 28.8: half a unit of the last digit is added before cutting
+        cells = [f"{int(1000 * value + 0.5) / 10} %" for value in percent]
+        modules = len({row["group"] for row in rows})
+        assert f"| {part} | {len(rows):,} | {modules} | {' | '.join(cells)} |" in readme
+    for name in datasets._PHOTOS:
+        assert f"\n| {name} |" in readme
+
+
 def test_manifest_has_the_same_bytes_on_every_machine(cells):
     content = (cells / "manifest.csv").read_bytes()
     assert content.startswith(
