@@ -116,6 +116,8 @@ def test_16_bit_grey_is_scaled_and_not_clipped(tmp_path):
         pixels = read_image(tmp_path / f"a.{ending}")
         check_form(pixels)
         assert pixels[0].tolist() == [[0] * 3, [1] * 3, [128] * 3, [255] * 3]
+        Image.fromarray(np.array([[100 * 257, 101 * 257]], np.uint16)).save(tmp_path / f"dark.{ending}")
+        assert read_image(tmp_path / f"dark.{ending}")[0, :, 0].tolist() == [100, 101]  # nothing is stretched
 
 
 def png(width: int, height: int, depth: int, colour: int, rows: bytes = b"", packed: bytes | None = None) -> bytes:
