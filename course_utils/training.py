@@ -6,6 +6,7 @@ import keras
 import matplotlib.pyplot as plt
 import numpy as np
 from IPython.display import display
+from matplotlib.ticker import MaxNLocator
 
 
 def live_progress() -> keras.callbacks.Callback:
@@ -44,16 +45,18 @@ def live_progress() -> keras.callbacks.Callback:
     return callback
 
 
-def plot_history(history: keras.callbacks.History | Mapping[str, Sequence[float]], chance: float | None = None) -> None:
-    """Draw loss and accuracy over the epochs, training against validation, and mark the epoch with the best loss.
+def plot_history(
+    history: keras.callbacks.History | Mapping[str, Sequence[float]], baseline: float | None = None
+) -> None:
+    """Draw loss and accuracy over the epochs, training against validation, and mark the lowest validation loss.
 
     Parameters
     ----------
     history : keras.callbacks.History or mapping
         What ``model.fit`` returned, or its ``.history``: the keys ``loss`` and ``accuracy`` and, if there was
         validation data, ``val_loss`` and ``val_accuracy``, each with one number an epoch.
-    chance : float, optional
-        Accuracy in 0…1 of a guess, drawn as a dotted line.
+    baseline : float, optional
+        Accuracy in 0…1 of an answer that does not look at the picture, drawn as a dotted line.
 
     Raises
     ------
@@ -67,18 +70,19 @@ def plot_history(history: keras.callbacks.History | Mapping[str, Sequence[float]
                 f"The history has no {name!r}: pass what model.fit returned, compiled with metrics=['accuracy']."
             )
     epochs = np.arange(1, len(curves["loss"]) + 1)
-    _, axes = plt.subplots(1, 2, figsize=(11, 4.2))
+    figure, axes = plt.subplots(1, 2, figsize=(11, 4.6))
     for axis, name in zip(axes, ("loss", "accuracy"), strict=True):
         axis.plot(epochs, curves[name], "o-", label="training")
         if f"val_{name}" in curves:
             axis.plot(epochs, curves[f"val_{name}"], "s-", label="validation")
         axis.set(xlabel="epoch", ylabel=name)
-        axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.margins(y=0.1)
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     if "val_loss" in curves:
-        best = int(np.argmin(curves["val_loss"])) + 1
+        best = epochs[np.argmin(curves["val_loss"])]
         for axis in axes:
-            axis.axvline(best, color="0.6", linewidth=1.2, linestyle="--", zorder=0, label="best validation loss")
-    if chance is not None:
-        axes[1].axhline(chance, color="0.3", linewidth=1.2, linestyle=":", label="guessing")
+            axis.axvline(best, color="0.5", linewidth=1.4, linestyle="--", zorder=0, label="lowest validation loss")
+    if baseline is not None:
+        axes[1].axhline(baseline, color="0.3", linewidth=1.6, linestyle=":", label="without looking")
     axes[0].set_ylim(bottom=0)
-    axes[1].legend(loc="best")
+    figure.legend(*axes[1].get_legend_handles_labels(), loc="outside lower center", ncols=4)
