@@ -88,7 +88,7 @@ def draw_window(image: np.ndarray, row: int, column: int, kernel: np.ndarray) ->
     _draw_numbers(axes[1], window, "window", colormaps["gray"], 0, 255)
     _draw_numbers(axes[3], kernel, "kernel", colormaps["RdBu"], -(span := abs(kernel).max() * 1.6), span)
     _draw_numbers(axes[5], products, "products", colormaps["RdBu"], -(span := abs(products).max() * 1.6 or 1), span)
-    for axis, text in ((axes[2], "×"), (axes[4], "="), (axes[6], f"sum\n{products.sum():g}")):
+    for axis, text in ((axes[2], "×"), (axes[4], "="), (axes[6], f"sum\n{products.sum():g}".replace("-", "−"))):
         axis.text(0.5, 0.5, text, ha="center", va="center", fontsize=20, transform=axis.transAxes)
         axis.set_axis_off()
 
@@ -96,10 +96,13 @@ def draw_window(image: np.ndarray, row: int, column: int, kernel: np.ndarray) ->
 def _draw_numbers(axis, values: np.ndarray, title: str, colours, low: float, high: float) -> None:
     """Draw a small array as coloured squares with its numbers written in them."""
     axis.imshow(values, cmap=colours, vmin=low, vmax=high)
-    axis.set(title=title, xticks=[], yticks=[])
+    axis.set_title(title)
+    axis.set_axis_off()
     for (row, column), value in np.ndenumerate(values):
         dark = sum(colours((value - low) / (high - low))[:3]) < 1.5
-        axis.text(column, row, f"{value:g}", ha="center", va="center", color="white" if dark else "black")
+        axis.text(
+            column, row, f"{value:g}".replace("-", "−"), ha="center", va="center", color="white" if dark else "black"
+        )
 
 
 def draw_steps(settings: Sequence[tuple[int, int, int, int]]) -> None:

@@ -1,0 +1,141 @@
+import cv2
+import ipywidgets
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from matplotlib.patches import Rectangle
+
+from course_utils import convolution
+from course_utils.convolution import correlate
+
+
+@pytest.fixture(autouse=True)
+def closed_figures():
+    yield
+    plt.close("all")
+
+
+def test_correlate_by_hand_without_flipping():
+    image = np.array([[1, 2, 3], [4, 5, 6], [7, 8, 9]], np.uint8)
+    # Upper left window: 1·1 + 2·10 + 4·100 + 5·1000; flipped it would be 1·1000 + 2·100 + 4·10 + 5.
+    answers = correlate(image, np.array([[1, 10], [100, 1000]]))
+    assert answers.tolist() == [[5421, 6532], [8754, 9865]]
+    assert answers.dtype == np.float64
+
+
+def test_correlate_does_not_wrap_uint8():
+    assert correlate(np.array([[200, 100]], np.uint8), np.array([[-1, 1]])).tolist() == [[-100]]
+    assert correlate(np.array([[200, 200]], np.uint8), np.array([[1, 1]], np.uint8)).tolist() == [[400]]
+
+
+@pytest.mark.parametrize(("shape", "words"), [((4, 4, 3), "one channel at a time"), ((2, 5), "smaller kernel")])
+def test_correlate_says_what_does_not_fit(shape, words):
+    with pytest.raises(ValueError, match=words):
+        correlate(np.zeros(shape), np.zeros((3, 3)))
+
+
+def texts(axis):
+    return [text.get_text() for text in axis.texts]
+
+
+def test_draw_window_writes_the_numbers():
+    image = np.arange(25).reshape(5, 5)
+    convolution.draw_window(image, 1, 2, np.array([[1, -1], [0, 2]]))
+    _, window, times, kernel, equals, products, total = plt.gcf().axes
+    assert texts(window) == ["7", "8", "12", "13"]
+    assert texts(kernel) == ["1", "−1", "0", "2"]
+    assert texts(products) == ["7", "−8", "0", "26"]
+    assert texts(times) + texts(equals) + texts(total) == ["×", "=", "sum\n25"]
+
+
+def test_draw_window_of_black_pixels():
+    convolution.draw_window(np.zeros((4, 4), np.uint8), 0, 0, np.ones((3, 3)))
+    assert texts(plt.gcf().axes[-1]) == ["sum\n0"]
+
+
+@pytest.mark.parametrize(("row", "column"), [(-1, 0), (0, 3), (3, 0), (0, -1)])
+def test_draw_window_outside(row, column):
+    with pytest.raises(ValueError, match="move it inside"):
+        convolution.draw_window(np.zeros((5, 5)), row, column, np.ones((3, 3)))
+
+
+def test_draw_steps_marks_each_stop():
+    convolution.draw_steps([(6, 3, 1, 0), (6, 3, 2, 1)])
+    first, second = plt.gcf().axes
+    assert len(first.lines) == 16 and len(second.lines) == 9  # 4×4 and 3×3 windows
+    assert "6×6 → 4×4" in first.get_title() and "6×6 → 3×3" in second.get_title()
+    stops = {(line.get_xdata()[0], line.get_ydata()[0]) for line in second.lines}
+    assert stops == {(x, y) for x in (0.5, 2.5, 4.5) for y in (0.5, 2.5, 4.5)}
+
+
+def test_show_maps_puts_zero_in_the_middle():
+    convolution.show_maps([np.array([[-3.0, 1.0]]), np.zeros((2, 2)), np.ones((1, 1))], ["a", "b", "c"], columns=2)
+    axes = plt.gcf().axes
+    limits = [axis.images[0].get_clim() for axis in axes[:3]]
+    assert limits[0] == pytest.approx((-2.98, 2.98))  # 99 % of the way from 1 to 3
+    assert limits[1] == (-1, 1)  # a map of zeros is white, not an error
+    assert [axis.get_title() for axis in axes[:3]] == ["a", "b", "c"]
+    assert len(axes) == 4 and not axes[3].images
+
+
+def test_show_maps_with_one_limit_for_all():
+    convolution.show_maps([np.ones((2, 2)), np.zeros((2, 2))], ["a", "b"], limit=7)
+    assert {axis.images[0].get_clim() for axis in plt.gcf().axes} == {(-7, 7)}
+
+
+def test_draw_receptive_fields_centres_each_square():
+    convolution.draw_receptive_fields(np.zeros((50, 60, 3), np.uint8), {"one": 3, "two": 20}, centre=(25, 30))
+    axis = plt.gcf().axes[0]
+    labelled = {p.get_label(): p for p in axis.patches if isinstance(p, Rectangle) and ":" in p.get_label()}
+    assert list(labelled) == ["one: 3 px", "two: 20 px"]
+    square = labelled["two: 20 px"]
+    assert (square.get_x(), square.get_y(), square.get_width(), square.get_height()) == (20, 15, 20, 20)
+
+
+def parts(explorer):
+    controls, original, response = explorer.children
+    preset, grid, rectify = controls.children
+    return preset, grid.children, rectify, original, response
+
+
+def pixels(image):
+    return cv2.imdecode(np.frombuffer(image.value, np.uint8), cv2.IMREAD_COLOR_RGB).astype(int)
+
+
+def test_kernel_explorer_answers_like_correlate():
+    image = np.zeros((6, 8), np.uint8)
+    image[:, 4:] = 100  # brighter to the right
+    preset, boxes, rectify, original, response = parts(convolution.kernel_explorer(image))
+    assert np.array_equal(pixels(original)[..., 0], image)
+    assert pixels(response).shape == (4, 6, 3)
+    red, _, blue = pixels(response)[0, 2]
+    assert blue > red + 50  # an answer above zero
+    for box in boxes:
+        box.value = -box.value
+    red, _, blue = pixels(response)[0, 2]
+    assert red > blue + 50  # below zero
+    rectify.value = True
+    assert pixels(response)[0, 2].min() > 240  # cut off at zero: white
+    rectify.value = False
+    preset.value = "top to bottom"
+    assert [box.value for box in boxes] == [-1, -2, -1, 0, 0, 0, 1, 2, 1]
+    assert pixels(response).min() > 240  # nothing changes downwards
+
+
+def test_kernel_explorer_reads_as_a_sentence_without_a_kernel():
+    explorer = convolution.kernel_explorer(np.zeros((5, 5), np.uint8))
+    assert isinstance(explorer, ipywidgets.Widget)
+    bundle = explorer._repr_mimebundle_()
+    assert bundle["text/plain"] == "Kernel explorer: run this cell to use it."
+    assert "application/vnd.jupyter.widget-view+json" in bundle
+
+
+def test_kernels_add_up_to_zero_or_one():
+    assert {name: round(float(np.sum(kernel)), 9) for name, kernel in convolution.KERNELS.items()} == {
+        "identity": 1,
+        "box blur": 1,
+        "sharpen": 1,
+        "left to right": 0,
+        "top to bottom": 0,
+        "all around": 0,
+    }
