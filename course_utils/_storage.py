@@ -43,7 +43,7 @@ def prepared_once(target: Path) -> Iterator[Path | None]:
             return
         prefix = f".{target.name}.part-"
         for leftover in target.parent.glob(f"{prefix}*"):  # of a process that was killed: we hold the lock
-            shutil.rmtree(leftover)
+            shutil.rmtree(leftover, ignore_errors=True)  # Windows refuses while a scanner reads it
         scratch = Path(tempfile.mkdtemp(prefix=prefix, dir=target.parent))
         try:
             # The name keeps its ending: some libraries choose the file format by it.
