@@ -40,13 +40,16 @@ def show_numbers(patches: Sequence[np.ndarray], titles: Sequence[str], size: flo
             )
     _, axes = plt.subplots(1, len(patches), figsize=(size * len(patches), size), squeeze=False)
     for axis, patch, title in zip(axes.flat, patches, titles, strict=True):
+        font = min(11.0, 21 * size / max(patch.shape))  # three digits fit into one pixel
         axis.imshow(patch, cmap="gray", vmin=0, vmax=255)
         axis.set(title=title, xlabel="column", ylabel="row")
         axis.set_xticks(range(patch.shape[1]))
         axis.set_yticks(range(patch.shape[0]))
         for (row, column), value in np.ndenumerate(patch):
             # Dark numbers on light pixels and the other way round: readable at every grey level.
-            axis.text(column, row, value, ha="center", va="center", size=9, color="white" if value < 128 else "black")
+            colour = "white" if value < 128 else "black"
+            text = axis.text(column, row, value, ha="center", va="center", size=font, color=colour)
+            text.set_in_layout(False)  # inside its pixel anyway, and measuring hundreds of texts takes a second
 
 
 def show_bars(values: Mapping[str, float], label: str, marked: Sequence[str] = ()) -> None:

@@ -34,6 +34,13 @@ def test_show_numbers_is_readable_on_dark_and_on_light_pixels():
     assert [text.get_color() for text in plt.gcf().axes[0].texts] == ["white", "white", "black", "black"]
 
 
+def test_show_numbers_shrinks_its_digits_with_the_pixels():
+    show_numbers([np.zeros((10, 20), np.uint8), np.zeros((2, 2), np.uint8)], ["many", "few"], size=5)
+    many, few = ({text.get_fontsize() for text in axis.texts} for axis in plt.gcf().axes)
+    # 20 pixels on 5 inches are 18 points each: three digits of 5.25 points, each about 0.64 as wide as high, take 10.
+    assert (many, few) == ({5.25}, {11.0})
+
+
 def test_show_numbers_keeps_the_true_brightness():
     show_numbers([np.full((2, 2), 10, np.uint8), np.full((3, 2), 20, np.uint8)], ["a", "b"])
     left, right = plt.gcf().axes
