@@ -185,7 +185,7 @@ def draw_receptive_fields(image: np.ndarray, fields: Mapping[str, int], centre: 
     centre : (int, int)
         Row and column around which the squares are drawn.
     """
-    _, axis = plt.subplots(figsize=(6, 6))
+    _, axis = plt.subplots(figsize=(7.6, 5.2))
     axis.imshow(image, vmin=0, vmax=255)
     row, column = centre
     colours = plt.rcParams["axes.prop_cycle"].by_key()["color"]
