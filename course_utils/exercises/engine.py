@@ -1,0 +1,473 @@
+"""The kinds of exercises and how they judge an answer.
+
+An exercise is its reference solution, a plain function, with a decorator: `value`, `function`, `model` or `quiz`. That
+function is what ``solution()`` shows, what the checker compares with, and what the tests use; there is no second copy.
+Known wrong answers are functions as well, registered with ``@exercise.mistake("what to tell the learner")``.
+"""
+
+import ast
+import copy
+import inspect
+import sys
+import textwrap
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+from IPython.display import display
+
+from course_utils import progress
+from course_utils.exercises.compare import difference
+from course_utils.exercises.feedback import Feedback, drawable
+from course_utils.exercises.limits import Outcome, one_line, run_limited, short
+
+JUDGING_LIMIT_S = 60.0  # for all that an answer makes the checker do
+FUNCTION_LIMIT_S = 5.0  # for all calls of a learner's function
+LARGEST_SEARCH = 10_000  # items of a container that are searched for a blank
+
+Rule = tuple[str, Callable[[Any], bool]]
+
+
+class Mistake(NamedTuple):
+    """A wrong answer known by name: what to tell the learner, and a function that gives the wrong answer."""
+
+    message: str
+    answer: Callable
+
+
+def has_blank(answer: Any, depth: int = 5) -> bool:
+    """Return whether an answer is or contains ``...``, the mark for what the learner has yet to write."""
+    if answer is ...:
+        return True
+    if isinstance(answer, np.ndarray):
+        return answer.dtype == object and answer.size <= LARGEST_SEARCH and any(item is ... for item in answer.flat)
+    if isinstance(answer, dict):
+        answer = list(answer.values())
+    small = isinstance(answer, list | tuple | set | frozenset) and len(answer) <= LARGEST_SEARCH
+    return small and depth > 0 and any(has_blank(item, depth - 1) for item in answer)
+
+
+def has_blank_source(function: Callable) -> bool:
+    """Return whether a function still has a ``...`` to replace, or no body at all.
+
+    A ``...`` inside an index, such as ``image[..., 0]``, is an answer and no blank.
+    """
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    except (OSError, TypeError, SyntaxError, ValueError):
+        return False
+    definition = tree.body[0]
+    if not isinstance(definition, ast.FunctionDef):
+        return False  # a lambda: its result will tell
+    indices = {id(node) for index in ast.walk(tree) if isinstance(index, ast.Subscript) for node in ast.walk(index)}
+    blanks = [n for n in ast.walk(tree) if isinstance(n, ast.Constant) and n.value is ... and id(n) not in indices]
+    return bool(blanks) or all(
+        isinstance(line, ast.Pass) or (isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant))
+        for line in definition.body
+    )
+
+
+class Exercise:
+    """One exercise: what all kinds share.
+
+    Parameters
+    ----------
+    reference : callable
+        The solution, a plain function; its name is the exercise's name, its module the lesson.
+    hints : sequence of str
+        From gentle to strong.
+    remark : str
+        What to say when the answer is right, beyond that it is.
+    """
+
+    how = "replace each `...` with your answer and run the cell again"
+
+    def __init__(self, reference: Callable, hints: Sequence[str] = (), remark: str = "") -> None:
+        self.reference = reference
+        self.name = reference.__name__
+        self.lesson = reference.__module__.rpartition(".")[2]
+        self.hints = tuple(hints)
+        self.remark = remark
+        self.mistakes: list[Mistake] = []
+
+    def __repr__(self) -> str:
+        return f"Exercise {self.name} of {self.lesson}: .check(your answer), .hint(), .solution()"
+
+    # --- for learners
+
+    def check(self, answer: Any = ...) -> None:
+        """Say whether an answer is right, and if not, why; never raises. Keeps the result for `progress`."""
+        feedback = self.judge(answer)
+        if note := progress.record(self.lesson, self.name, feedback.status):
+            display(Feedback("note", note))
+        display(feedback)
+
+    def hint(self, number: int = 1) -> None:
+        """Show a hint; ``hint(2)`` shows the next one, which says more."""
+        count = len(self.hints)
+        if number not in range(1, count + 1):
+            known = "there is no hint" if not count else f"the hints are .hint(1) to .hint({count})"
+            display(Feedback("note", f"There is no hint {short(number)} for `{self.name}`: {known}."))
+            return
+        more = f" (`.hint({number + 1})` says more)" if number < count else ""
+        display(Feedback("hint", f"{number} of {count}: {self.hints[number - 1]}{more}"))
+
+    def solution(self) -> None:
+        """Show the solution: the code that the checker compares with."""
+        display(Feedback("solution", self.remark, code=self.answer_code()))
+
+    # --- for the checker, the tests and the copies for instructors
+
+    def judge(self, answer: Any) -> Feedback:
+        """Return what `check` says, without showing or keeping it; never raises.
+
+        Parameters
+        ----------
+        answer : object
+            Anything at all.
+
+        Returns
+        -------
+        Feedback
+            With the status "correct", "wrong" or "not attempted".
+        """
+        outcome = run_limited(self._judge, (answer,), JUDGING_LIMIT_S)
+        if not outcome.finished:
+            text = f"Looking at your answer took longer than {JUDGING_LIMIT_S:.0f} s, so it was stopped."
+            return Feedback("wrong", text)
+        if outcome.error is not None:
+            kind = type(answer).__name__
+            text = f"Your answer, of type {kind}, cannot be looked at: {one_line(outcome.error)}"
+            return Feedback("wrong", text)
+        return outcome.value
+
+    def answer_code(self) -> str:
+        """Return the solution as a learner would write it into the cell."""
+        return _source(self.reference)
+
+    @property
+    def right_answer(self) -> Any:
+        """The answer that the solution gives."""
+        return self.reference
+
+    def wrong_answers(self) -> list[tuple[Any, str]]:
+        """Return the wrong answers known by name, each with what the learner is told."""
+        return [(mistake.answer, mistake.message) for mistake in self.mistakes]
+
+    def mistake(self, message: str) -> Callable[[Callable], Callable]:
+        """Register the decorated function as a known wrong answer, with what to tell the learner."""
+
+        def register(answer: Callable) -> Callable:
+            self.mistakes.append(Mistake(message, answer))
+            return answer
+
+        return register
+
+    def _judge(self, answer: Any) -> Feedback:
+        raise NotImplementedError
+
+    def _blank(self) -> Feedback:
+        return Feedback("not attempted", f"{self.how[0].upper()}{self.how[1:]}.")
+
+    def _correct(self) -> Feedback:
+        return Feedback("correct", self.remark)
+
+
+class Value(Exercise):
+    """An exercise whose answer is a value: number, text, shape, list or array. See `value`."""
+
+    def __init__(
+        self, reference: Callable, *, rules: Sequence[Rule] = (), comparison: dict[str, Any], image: bool, **shared: Any
+    ) -> None:
+        super().__init__(reference, **shared)
+        self.rules = tuple(rules)
+        self.comparison = comparison
+        self.image = image
+
+    @cached_property
+    def right_answer(self) -> Any:
+        return self.reference()
+
+    def answer_code(self) -> str:
+        """Return the body of the solution with its result assigned to the exercise's name."""
+        source = _source(self.reference)
+        body = ast.parse(source).body[0].body
+        lines = source.splitlines()
+        last = body[-1].lineno - 1
+        lines[last] = lines[last].replace("return", f"{self.name} =", 1)
+        return textwrap.dedent("\n".join(lines[body[0].lineno - 1 :]))
+
+    def wrong_answers(self) -> list[tuple[Any, str]]:
+        """Return the values of the known mistakes, each with what the learner is told."""
+        return [(mistake.answer(), mistake.message) for mistake in self.mistakes]
+
+    def _judge(self, answer: Any) -> Feedback:
+        if has_blank(answer):
+            return self._blank()
+        complaint = self._broken_rule(answer) if self.rules else self._difference(answer)
+        if complaint is None:
+            return self._correct()
+        pictures = self.image and not self.rules and drawable(answer) and drawable(self.right_answer)
+        return Feedback("wrong", complaint, expected=self.right_answer if pictures else None, got=answer)
+
+    def _broken_rule(self, answer: Any) -> str | None:
+        for message, holds in self.rules:
+            try:
+                if not holds(answer):
+                    return message
+            except Exception:  # an answer of the wrong kind breaks the rule that it cannot even be asked about
+                return message
+        return None
+
+    def _difference(self, answer: Any) -> str | None:
+        complaint = difference(self.right_answer, answer, reveal=False, where="value", **self.comparison)
+        if complaint is None:
+            return None
+        for wrong, message in self.wrong_answers():
+            if difference(wrong, answer, reveal=False, where="value", **self.comparison) is None:
+                return message
+        return complaint
+
+
+class Model(Value):
+    """An exercise whose answer is a Keras model. See `model`."""
+
+    def _judge(self, answer: Any) -> Feedback:
+        if answer is ...:
+            return self._blank()
+        keras = sys.modules.get("keras")  # whoever has a model has imported it
+        if keras is None or not isinstance(answer, keras.Model):
+            call = " Call your function, and pass what it returns." if callable(answer) else ""
+            return Feedback("wrong", f"A Keras model is expected, but this is {short(answer)}.{call}")
+        if not answer.built:
+            text = "Keras does not know the shapes of this model yet: begin it with `keras.Input(...)`."
+            return Feedback("wrong", text)
+        complaint = self._broken_rule(answer)
+        return self._correct() if complaint is None else Feedback("wrong", complaint)
+
+
+class Function(Exercise):
+    """An exercise whose answer is a function. See `function`."""
+
+    def __init__(
+        self,
+        reference: Callable,
+        *,
+        inputs: Callable[[], list[tuple]],
+        seconds: float,
+        comparison: dict[str, Any],
+        image: bool,
+        **shared: Any,
+    ) -> None:
+        super().__init__(reference, **shared)
+        self._make_inputs = inputs
+        self.seconds = seconds
+        self.comparison = comparison
+        self.image = image
+
+    @cached_property
+    def inputs(self) -> list[tuple]:
+        """What the function is called with, smallest first."""
+        return self._make_inputs()
+
+    def _call(self, function: Callable, arguments: tuple) -> Any:
+        return function(*copy.deepcopy(arguments))  # a function that changes its input must not spoil the next call
+
+    def _results(self, function: Callable) -> list[Any]:
+        return [self._call(function, arguments) for arguments in self.inputs]
+
+    def _judge(self, answer: Any) -> Feedback:
+        if answer is ... or has_blank_source(answer):
+            return self._blank()
+        name = f"`{self.name}`"
+        if not callable(answer):
+            text = f"Pass the function itself, without calling it: `check({self.name})`. This is {short(answer)}."
+            return Feedback("wrong", text)
+        try:
+            inspect.signature(answer).bind(*self.inputs[0])
+        except TypeError:
+            wanted = ", ".join(inspect.signature(self.reference).parameters)
+            return Feedback("wrong", f"{name} is called with {len(self.inputs[0])} argument(s): `({wanted})`.")
+        except ValueError:
+            pass  # some built-in functions have no signature; calling them will tell
+        results, outcome = self._try(answer)
+        for result, arguments in zip(results, self.inputs, strict=False):
+            if has_blank(result):
+                return self._blank()
+            if complaint := self._difference(result, arguments, first=arguments is self.inputs[0]):
+                return self._wrong(results, complaint, result, arguments)
+        if len(results) == len(self.inputs):
+            return self._correct()
+        call = self._as_call(self.inputs[len(results)])
+        if not outcome.finished:
+            text = f"`{call}` did not end within {self.seconds:g} s: does a loop never stop?"
+            return Feedback("wrong", text)
+        if isinstance(outcome.error, TypeError) and "ellipsis" in str(outcome.error):
+            return self._blank()
+        said = one_line(outcome.error, getattr(answer, "__code__", None))
+        return Feedback("wrong", f"`{call}` stops with {said}")
+
+    def _try(self, answer: Callable) -> tuple[list[Any], Outcome]:
+        """Call a learner's function on the inputs in their order, until it raises or takes too long."""
+        results: list[Any] = []
+
+        def all_calls() -> None:
+            for arguments in self.inputs:
+                results.append(self._call(answer, arguments))
+
+        outcome = run_limited(all_calls, seconds=self.seconds)
+        return list(results), outcome
+
+    def _difference(self, result: Any, arguments: tuple, *, first: bool) -> str | None:
+        expected = self._call(self.reference, arguments)
+        if result is None and expected is not None:
+            return f"`{self._as_call(arguments)}` gives nothing (None): did you forget `return`?"
+        complaint = difference(expected, result, reveal=True, where="result", **self.comparison)
+        if complaint is None:
+            return None
+        others = "" if first else " (smaller inputs came out right)"
+        return f"`{self._as_call(arguments)}` goes wrong{others}. {complaint}"
+
+    def _wrong(self, results: list[Any], complaint: str, result: Any, arguments: tuple) -> Feedback:
+        """Name the mistake if it is a known one; add the smallest input that shows it."""
+        for mistake in self.mistakes:
+            known = self._results(mistake.answer)
+            if len(results) == len(known) and all(
+                difference(wrong, got, reveal=False, where="result", **self.comparison) is None
+                for wrong, got in zip(known, results, strict=True)
+            ):
+                complaint = f"{mistake.message}\n{complaint}"
+                break
+        expected = self._call(self.reference, arguments)
+        pictures = self.image and drawable(result) and drawable(expected)
+        return Feedback("wrong", complaint, expected=expected if pictures else None, got=result)
+
+    def _as_call(self, arguments: tuple) -> str:
+        return f"{self.name}({', '.join(short(argument) for argument in arguments)})"
+
+
+class Quiz(Exercise):
+    """A question with one right letter. See `quiz`."""
+
+    how = "replace the `...` with the letter of your answer in quotes, and run the cell again"
+
+    def __init__(self, reference: Callable, *, because: str, reasons: dict[str, str], hints: Sequence[str]) -> None:
+        super().__init__(reference, hints=hints, remark=because)
+        self.reasons = reasons
+
+    @cached_property
+    def right_answer(self) -> str:
+        return self.reference()
+
+    @property
+    def letters(self) -> list[str]:
+        """All options, in their order."""
+        return sorted([self.right_answer, *self.reasons])
+
+    def answer_code(self) -> str:
+        """Return the right letter, as it stands in the call of `check`."""
+        return f'"{self.right_answer}"'
+
+    def wrong_answers(self) -> list[tuple[str, str]]:
+        """Return every wrong letter with the reason why it is wrong."""
+        return list(self.reasons.items())
+
+    def _judge(self, answer: Any) -> Feedback:
+        if has_blank(answer):
+            return self._blank()
+        letter = answer.strip(" .()\n").upper() if isinstance(answer, str) else None
+        if letter == self.right_answer:
+            return self._correct()
+        if letter in self.reasons:
+            return Feedback("wrong", self.reasons[letter])
+        options = ", ".join(self.letters)
+        return Feedback("wrong", f"One letter in quotes is expected, out of {options}; this is {short(answer)}.")
+
+
+def _source(function: Callable) -> str:
+    """Return the source of a function without its decorators."""
+    source = textwrap.dedent(inspect.getsource(function))
+    return "\n".join(source.splitlines()[ast.parse(source).body[0].lineno - 1 :])
+
+
+def value(
+    *,
+    hints: Sequence[str],
+    remark: str = "",
+    rules: Sequence[Rule] = (),
+    tolerance: float = 1e-6,
+    dtype: bool = False,
+    image: bool = False,
+) -> Callable[[Callable], Value]:
+    """Make an exercise whose answer is a value from a function without arguments that returns it.
+
+    Parameters
+    ----------
+    hints : sequence of str
+        From gentle to strong.
+    remark : str
+        What to say when the answer is right.
+    rules : sequence of (str, callable)
+        For open answers: what to tell if the callable, asked about the answer, does not return true. They are tried in
+        order. Without rules the answer is compared with what the function returns.
+    tolerance : float
+        How far numbers may be off, relative and absolute.
+    dtype : bool
+        Whether an array must also have the dtype of the solution.
+    image : bool
+        Whether to draw expected, got and difference when they differ.
+    """
+    comparison = {"tolerance": tolerance, "dtype": dtype, "image": image}
+    shared = {"hints": hints, "remark": remark}
+    return lambda reference: Value(reference, rules=rules, comparison=comparison, image=image, **shared)
+
+
+def model(*, hints: Sequence[str], rules: Sequence[Rule], remark: str = "") -> Callable[[Callable], Model]:
+    """Make an exercise whose answer is a Keras model from a function without arguments that returns one.
+
+    `rules` are as in `value`; they get a built model and ask it through the public API of Keras.
+    """
+    shared = {"hints": hints, "remark": remark}
+    return lambda reference: Model(reference, rules=rules, comparison={}, image=False, **shared)
+
+
+def function(
+    *,
+    inputs: Callable[[], list[tuple]],
+    hints: Sequence[str],
+    remark: str = "",
+    tolerance: float = 1e-6,
+    dtype: bool = False,
+    image: bool = False,
+    seconds: float = FUNCTION_LIMIT_S,
+) -> Callable[[Callable], Function]:
+    """Make an exercise whose answer is a function from the function that solves it.
+
+    Parameters
+    ----------
+    inputs : callable
+        Returns the argument tuples that both are called with, smallest first: the first that goes wrong is shown.
+    seconds : float
+        How long all calls of a learner's function may take.
+    hints, remark, tolerance, dtype, image
+        As in `value`.
+    """
+    comparison = {"tolerance": tolerance, "dtype": dtype, "image": image}
+    shared = {"hints": hints, "remark": remark}
+    return lambda reference: Function(
+        reference, inputs=inputs, seconds=seconds, comparison=comparison, image=image, **shared
+    )
+
+
+def quiz(*, because: str, hints: Sequence[str] = (), **reasons: str) -> Callable[[Callable], Quiz]:
+    """Make a multiple-choice question from a function that returns the right letter.
+
+    Parameters
+    ----------
+    because : str
+        Why the right option is right.
+    **reasons : str
+        For every other letter, why it is wrong.
+    """
+    return lambda reference: Quiz(reference, because=because, reasons=reasons, hints=hints)

@@ -1,0 +1,142 @@
+"""Running what a learner wrote: with a time limit, and with an exception told in one line."""
+
+import ctypes
+import linecache
+import reprlib
+import threading
+import traceback
+from collections.abc import Callable, Sequence
+from types import CodeType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+GRACE_S = 1.0  # how long a stopped function is asked to end before it is left behind
+SMALL_ARRAY = 12  # arrays up to so many elements are shown with their values
+
+_brief = reprlib.Repr()
+_brief.maxstring = _brief.maxother = _brief.maxlong = 60
+
+
+class Outcome(NamedTuple):
+    """What became of a call: its value, or the exception it ended with, or neither if it took too long."""
+
+    value: Any = None
+    error: BaseException | None = None
+    finished: bool = True
+
+
+class _Stop(SystemExit):
+    """Raised inside a function that takes too long; a thread ends on SystemExit without printing a traceback."""
+
+
+def _stop(thread: threading.Thread) -> None:
+    """Ask a thread to end, again and again in case it catches the request; give up after `GRACE_S`."""
+    for _ in range(20):
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(_Stop))
+        thread.join(GRACE_S / 20)
+        if not thread.is_alive():
+            return
+
+
+def run_limited(function: Callable, arguments: Sequence = (), seconds: float = 5.0) -> Outcome:
+    """Call a function in a thread of its own and stop it when it takes too long.
+
+    A function that waits inside compiled code (a long ``time.sleep``) cannot be stopped; it is left behind and ends
+    with the notebook's kernel.
+
+    Parameters
+    ----------
+    function : callable
+        What a learner wrote; it may do anything.
+    arguments : sequence
+        Passed by position.
+    seconds : float
+        After this time the function is stopped.
+
+    Returns
+    -------
+    Outcome
+        ``value`` if it returned, ``error`` if it raised, ``finished=False`` if it was stopped.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        If the learner presses Stop meanwhile.
+    """
+    outcome = []
+
+    def work() -> None:
+        try:
+            outcome.append(Outcome(function(*arguments)))
+        except BaseException as error:  # also SystemExit from exit(): the notebook must go on
+            outcome.append(Outcome(error=error))
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        thread.join(seconds)
+        in_time = not thread.is_alive()
+    finally:
+        if thread.is_alive():
+            _stop(thread)
+    return outcome[0] if in_time and outcome else Outcome(finished=False)
+
+
+def short(value: Any, length: int = 60) -> str:
+    """Return a description of any object on one line, at most `length` characters; never raises an Exception.
+
+    Arrays of more than 12 elements are described by shape and dtype.
+    """
+    try:
+        if isinstance(value, np.ndarray):
+            if value.size > SMALL_ARRAY:
+                return f"an array of shape {value.shape} and dtype {value.dtype}"
+            text = np.array2string(value, separator=", ", precision=4, suppress_small=True)
+        elif isinstance(value, np.generic):
+            text = str(value)
+        else:
+            text = _brief.repr(value)
+        text = " ".join(text.split())
+    except Exception:  # a __repr__ may do anything
+        text = f"an object of type {type(value).__name__}"
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def one_line(error: BaseException, code: CodeType | None = None) -> str:
+    """Return what an exception says and where in the learner's cell it arose, as one line.
+
+    Parameters
+    ----------
+    error : BaseException
+        As caught, with its traceback.
+    code : CodeType, optional
+        The code of the learner's function: its file is the learner's cell. Without it the innermost frame counts that
+        lies in a notebook's cell.
+
+    Returns
+    -------
+    str
+        Such as ``ZeroDivisionError: division by zero (line 2 of your cell: return a / 0)``.
+    """
+    text = short(_Said(error), 120)
+    place = None
+    for frame, number in traceback.walk_tb(error.__traceback__):
+        file = frame.f_code.co_filename
+        if file == code.co_filename if code is not None else "ipykernel" in file or file.startswith("<ipython"):
+            place = (file, number)
+    if place is None:
+        return text
+    source = linecache.getline(*place).strip()
+    return f"{text} (line {place[1]} of your cell{': ' + source if source else ''})"
+
+
+class _Said:
+    """An exception whose description is its type and message, so that `short` can guard it."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+    def __repr__(self) -> str:
+        words = str(self.error)
+        return type(self.error).__name__ + (f": {words}" if words else "")
