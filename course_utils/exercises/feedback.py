@@ -68,7 +68,7 @@ class Feedback:
 
 
 def drawable(picture: object) -> bool:
-    """Return whether an answer is a picture that can be drawn: (H, W) or (H, W, 3), at least 3 and not too many pixels."""
+    """Return whether an answer is a picture that can be drawn: (H, W) or (H, W, 3), not tiny and not huge."""
     if not isinstance(picture, np.ndarray) or picture.dtype.kind not in "buif":
         return False
     flat = picture.ndim == 2 or (picture.ndim == 3 and picture.shape[2] == 3)
