@@ -5,14 +5,16 @@ the pictures come from?), ``weights`` (where do the pretrained networks come fro
 own picture in?), ``plots`` (how do I look at it?), ``claims`` (is what the text says true?) and ``environment`` (is
 my computer ready?).
 
-Import this package before TensorFlow: TensorFlow reads its log level once, when it starts.
+Import this package before TensorFlow: then TensorFlow starts without a word.
 """
 
 import os
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # its start-up lines are no news to a learner
-os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-
+from course_utils._quiet import quiet_import
 from course_utils.claims import verify
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # its start-up lines are no news to a learner
+quiet_import("tensorflow")  # nor are those that heed no level
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 __all__ = ["verify"]
