@@ -271,9 +271,12 @@ def build(arguments):
 
 
 def check():
-    """Print the environment report, with the course's Python if there is one and else with the running one."""
-    python = str(venv_python()) if venv_python().exists() else sys.executable
-    return subprocess.call([python, "-m", "course_utils.environment"], cwd=str(ROOT))
+    """Print the environment report with the Python of the course: that of .venv, or the one `lab` would take."""
+    try:
+        python = [str(venv_python())] if venv_python().exists() else supported_python()
+    except SetupError:
+        python = [sys.executable]  # the report says what to install
+    return subprocess.call([*python, "-m", "course_utils.environment"], cwd=str(ROOT))
 
 
 def main(arguments):

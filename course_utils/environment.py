@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
+SET_UP = f"{'py' if sys.platform == 'win32' else 'python3'} course.py lab"  # the remedy where nothing is installed
 SUPPORTED_PYTHONS = ((3, 11), (3, 12), (3, 13))
+MANY_MISSING = 10  # with more packages missing, this Python was never set up: one line says so
 MEMORY_NEEDED_GB = 2.0  # the largest kernel of a lesson (tests/ measures it)
 DISK_NEEDED_GB = 0.5  # digits, solar cells and weights, with room for their downloads
 JUPYTER_START_LIMIT_S = 60
@@ -89,7 +91,7 @@ def check_packages() -> list[Check]:
     try:
         pins = pinned_versions()
     except ImportError:
-        return [Check("FAIL", "packages", "nothing is installed for this Python", "python3 course.py lab")]
+        return [Check("FAIL", "packages", "this Python was not set up for the course yet", SET_UP)]
     checks, others = [], []
     for name in sorted(pins, key=lambda n: (TAUGHT.index(n) if n in TAUGHT else len(TAUGHT), n)):
         pin = pins[name]
@@ -106,6 +108,8 @@ def check_packages() -> list[Check]:
             checks.append(Check("OK", name, version))
         else:
             others.append(name)
+    if sum(check.status == "FAIL" for check in checks) > MANY_MISSING:
+        return [Check("FAIL", "packages", "this Python was not set up for the course yet", SET_UP)]
     checks.append(Check("OK", "other packages", f"{len(others)} as pinned in requirements.txt"))
     return checks
 
@@ -157,7 +161,7 @@ def check_memory() -> Check:
     try:
         free = importlib.import_module("psutil").virtual_memory().available
     except ImportError:
-        return Check("FAIL", "memory", "psutil is missing, so it cannot be read", "python3 course.py lab")
+        return Check("FAIL", "memory", "psutil is missing, so it cannot be read", SET_UP)
     with contextlib.suppress(OSError, ValueError):  # no container, or one without a limit ("max")
         free = min(free, int(CONTAINER_LIMIT.read_text()))
     free /= 1e9
@@ -170,9 +174,12 @@ def check_memory() -> Check:
 
 def check_disk() -> Check:
     """Is there room for data and weights?"""
-    from course_utils._storage import data_folder
+    try:
+        from course_utils._storage import data_folder
 
-    folder = data_folder()
+        folder = data_folder()
+    except ImportError:  # nothing is installed yet; the data will be put here
+        folder = ROOT
     free = shutil.disk_usage(folder).free / 1e9
     text = f"{free:.1f} GB free; data and weights need {DISK_NEEDED_GB} GB"
     if free >= DISK_NEEDED_GB:
@@ -188,7 +195,7 @@ def check_prepared() -> list[Check]:
         try:
             there = importlib.import_module(f"course_utils.{module}").prepared()
         except ImportError as error:
-            checks.append(Check("FAIL", what, f"cannot be looked at: {error}", "python3 course.py lab"))
+            checks.append(Check("FAIL", what, f"cannot be looked at: {error}", SET_UP))
             continue
         checks.append(Check("OK", what, "prepared") if there else Check("FAIL", what, "not prepared yet", remedy))
     return checks
@@ -226,9 +233,12 @@ def start_jupyter() -> Callable[[], Check]:
 
 
 def checks() -> list[Check]:
-    """Look at everything once, in the order of the report."""
+    """Look at everything once, in the order of the report; without packages, only at what does not need them."""
+    packages = check_packages()
+    if packages[0].what == "packages":
+        return [check_python(), *packages, check_cores(), check_disk()]
     jupyter = start_jupyter()  # it takes a few seconds, in which the others run
-    found = [check_python(), *check_packages(), check_opencv(), check_devices(), check_cores(), check_memory()]
+    found = [check_python(), *packages, check_opencv(), check_devices(), check_cores(), check_memory()]
     return [*found, check_disk(), *check_prepared(), jupyter()]
 
 

@@ -231,7 +231,8 @@ def _prepare(name: str) -> Path:
 
 def _fill(name: str, work: Path) -> None:
     tries = []
-    for source, write in _sources(name):
+    sources = _sources(name)
+    for source, write in sources:
         try:
             write(work)
             return
@@ -241,7 +242,8 @@ def _fill(name: str, work: Path) -> None:
         except Exception as error:
             tries.append((source, " ".join(str(error).split())[:300] or type(error).__name__))
             if not isinstance(error, FileNotFoundError):  # that nobody put a file there is the normal case
-                _say(f"{name}: {source}: {tries[-1][1]}")
+                more = "; trying the next source" if source != sources[-1][0] else ""
+                _say(f"{name}: {source}: {tries[-1][1]}{more}")
         work.unlink(missing_ok=True)
     raise WeightsError(name, tries)
 

@@ -57,7 +57,34 @@ def test_packages_missing_and_different_get_the_command_that_mends(monkeypatch):
 def test_without_any_package_the_report_names_the_one_command(monkeypatch):
     monkeypatch.setitem(sys.modules, "packaging.requirements", None)
     (check,) = environment.check_packages()
-    assert check.status == "FAIL" and check.remedy == "python3 course.py lab"
+    assert check.status == "FAIL" and check.remedy == environment.SET_UP
+
+
+def test_a_bare_python_gets_a_short_report_with_the_one_command(tmp_path):
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "bare"], check=True, timeout=120)
+    python = tmp_path / "bare" / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+    run = subprocess.run(
+        [python, "-m", "course_utils.environment"],
+        cwd=environment.ROOT,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        env={"PYTHONIOENCODING": "utf-8"},
+        timeout=120,
+    )
+    assert run.returncode == 1 and run.stderr == ""
+    assert (
+        f"[FAIL] packages   this Python was not set up for the course yet\n{'':18}→ {environment.SET_UP}" in run.stdout
+    )
+    assert "1 thing(s) to mend" in run.stdout
+
+
+def test_many_missing_packages_are_one_line(monkeypatch):
+    def version(name):
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(environment.metadata, "version", version)
+    assert [check.what for check in environment.checks()] == ["Python", "packages", "processor", "disk"]
 
 
 def test_opencv_without_its_system_library(monkeypatch):
@@ -137,7 +164,7 @@ def test_an_empty_data_folder_gets_the_command_that_prepares(monkeypatch, tmp_pa
 
 def test_a_package_that_data_needs_is_missing(monkeypatch):
     monkeypatch.setitem(sys.modules, "course_utils.datasets", None)
-    assert by_name(environment.check_prepared())["data"].remedy == "python3 course.py lab"
+    assert by_name(environment.check_prepared())["data"].remedy == environment.SET_UP
 
 
 def test_jupyterlab_starts_here():
