@@ -1,0 +1,332 @@
+"""Exercises of lesson 01: shapes, shares, the best answers of a network, running times, and pixels that wrap around."""
+
+import numpy as np
+
+from course_utils.exercises.engine import function, quiz, value
+
+
+@value(
+    hints=(
+        "Two things change from the phone to NumPy: the order of the two sides, and how the colours are counted.",
+        "The shape is a tuple of three numbers in parentheses: rows, columns, numbers for each pixel.",
+    ),
+    remark="That is 36,000,000 numbers, one byte each. A JPEG file is smaller because it is compressed.",
+)
+def photo_shape():
+    return (3000, 4000, 3)
+
+
+@photo_shape.mistake("This is the phone's order, width first. An array counts its rows first: how many rows are there?")
+def width_first():
+    return (4000, 3000, 3)
+
+
+@photo_shape.mistake(
+    "This is an array for a grey picture. In colour each pixel holds red, green and blue: one more axis."
+)
+def no_channels():
+    return (3000, 4000)
+
+
+@photo_shape.mistake(
+    "Two things are missing: an array counts its rows first, not its columns, and a third axis holds the colours."
+)
+def as_the_phone_says():
+    return (4000, 3000)
+
+
+@photo_shape.mistake("All three numbers are right, their order is not: here the colours of a pixel are the last axis.")
+def channels_first():
+    return (3, 3000, 4000)
+
+
+@photo_shape.mistake("So many numbers the array holds (its `size`). Its shape says how they are arranged: a tuple.")
+def all_numbers():
+    return 3000 * 4000 * 3
+
+
+@quiz(
+    because="The second run halves what the first one left. Under a new name, `small = photo[::2, ::2]`, the cell "
+    "gives the same result as often as you run it.",
+    hints=("What does the name `photo` stand for when cell 2 starts for the second time?",),
+    A="Python lets you give a name to something else at any time, without a word. That is why nothing warns you.",
+    B="The second run does not start from the photo that cell 1 loaded: by then `photo` is the smaller picture.",
+)
+def q1():
+    return "C"
+
+
+@function(
+    inputs=lambda: [
+        (np.array([7]), np.array([7])),
+        (np.array([3, 4, 1, 2, 8]), np.array([3, 4, 2, 1, 9])),
+        (np.array([0, 1, 2, 3, 4, 5, 6, 7, 8, 9]), np.array([0, 1, 2, 8, 4, 5, 6, 1, 8, 9])),
+    ],
+    hints=(
+        "`guesses == labels` compares entry by entry and gives an array of True and False.",
+        "True counts as 1 and False as 0, so the mean of that array is the share of True.",
+    ),
+    remark="scikit-learn's `accuracy_score(labels, guesses)` computes the same.",
+)
+def accuracy(guesses, labels):
+    return (guesses == labels).mean()
+
+
+@accuracy.mistake(
+    "You return how many are right. The same number can be good or bad: it depends on how many there were."
+)
+def count(guesses, labels):
+    return (guesses == labels).sum()
+
+
+@accuracy.mistake("You return percent. A share lies between 0 and 1; formatting it as `{share:.0%}` comes later.")
+def percent(guesses, labels):
+    return 100 * (guesses == labels).mean()
+
+
+@accuracy.mistake("You return the share of wrong answers (the error rate). Asked is the share of right ones.")
+def error_rate(guesses, labels):
+    return (guesses != labels).mean()
+
+
+@accuracy.mistake(
+    "You let near numbers count as half right. Digits are names: a 3 read as a 4 is as wrong as a 3 read as a 9."
+)
+def nearness(guesses, labels):
+    return 1 - np.abs(guesses - labels).mean() / 9
+
+
+@accuracy.mistake(
+    "You let a guess that is one off count as right. Digits are names: a 3 read as a 4 is as wrong as a 3 read as a 9."
+)
+def one_off(guesses, labels):
+    return (np.abs(guesses - labels) <= 1).mean()
+
+
+@accuracy.mistake(
+    "You tell only whether all are right: `.all()` does that, and so does `//`, which drops what follows the point."
+)
+def all_right(guesses, labels):
+    return (guesses == labels).all()
+
+
+@quiz(
+    because="Which digits come is chance. On 100 pictures, a share of 95 % is known to about ± 4 points, on 1,000 "
+    "pictures to less than ± 1.5. The lesson on evaluation computes this.",
+    hints=("What is the same in both trials, and what is not?",),
+    B="The recogniser is the same, the digits are not: among the next hundred are a few more or a few fewer hard ones.",
+    C="It learns in `fit` only. `predict` answers and changes nothing, however many digits it sees.",
+)
+def q2():
+    return "A"
+
+
+@function(
+    inputs=lambda: [
+        (np.array([0.2, 0.7, 0.1]), 1),
+        (np.array([0.2, 0.7, 0.1]), 2),
+        (np.array([0.01, 0.05, 0.02, 0.3, 0.0, 0.36, 0.03, 0.04, 0.15, 0.04]), 3),
+    ],
+    hints=(
+        "`np.argsort(probabilities)` gives the indices sorted by their probabilities, the smallest probability first.",
+        "Turn that order around with `[::-1]`, then keep the first `k`.",
+    ),
+    remark="Look at a network's second answer too: 36 % against 30 % is nearly a tie, and `argmax` does not tell you.",
+)
+def top(probabilities, k):
+    return np.argsort(probabilities)[::-1][:k]
+
+
+@top.mistake("These are the right indices, but the least likely of them comes first. `argsort` sorts upwards.")
+def upwards(probabilities, k):
+    return np.argsort(probabilities)[-k:]
+
+
+@top.mistake("You return the probabilities themselves. Asked is where they stand: index 3 says “it is a 3”.")
+def probabilities_themselves(probabilities, k):
+    return np.sort(probabilities)[::-1][:k]
+
+
+@top.mistake("You return probabilities, the smallest first. Asked are their indices, the most likely answer first.")
+def probabilities_upwards(probabilities, k):
+    return np.sort(probabilities)[-k:]
+
+
+@top.mistake("These are the least likely answers. `argsort` sorts upwards: the likely ones are at its other end.")
+def least_likely(probabilities, k):
+    return np.argsort(probabilities)[:k]
+
+
+@top.mistake("You return one answer too few: a slice stops before its end, so `[-1:-k:-1]` holds k − 1 entries.")
+def one_too_few(probabilities, k):
+    return np.argsort(probabilities)[-1:-k:-1]
+
+
+@top.mistake("You return one answer too many: a slice that begins at 0 and ends before `k` already holds k entries.")
+def one_too_many(probabilities, k):
+    return np.argsort(probabilities)[::-1][: k + 1]
+
+
+@top.mistake("You return the single best answer, whatever `k` is. An array of k indices is expected, also for k = 1.")
+def best_only(probabilities, k):
+    return np.argmax(probabilities)
+
+
+@quiz(
+    because="A network can give only answers that it has. “Neither” then works for whatever resembles the pictures of "
+    "that group; about anything else nobody has taught it.",
+    hints=("The network divides 100 % among its answers. Which of the three changes what these answers are?",),
+    A="In 1.3 each stranger was called a dog with more than 85 %, one of them with more than 95 %. A limit lets such "
+    "pictures pass, and it turns away the cats and dogs about which the network is less sure.",
+    C="That teaches it to tell cats from dogs better. It still has two answers, which share 100 % between them.",
+)
+def q3():
+    return "B"
+
+
+@value(
+    hints=(
+        "How many steps does one pass take, if each step takes 32 digits?",
+        "Steps of one pass × passes × seconds of one step. A millisecond is a thousandth of a second.",
+    ),
+    remark="About three minutes, without a graphics card. Measure one step, then multiply, before you buy or wait.",
+    tolerance=0.004,  # 187 and 188 are right as well
+)
+def training_time():
+    steps = 60_000 / 32
+    return 20 * steps * 0.005
+
+
+@training_time.mistake("You counted a step for each digit. A step takes 32 digits at once.")
+def step_per_digit():
+    return 20 * 60_000 * 0.005
+
+
+@training_time.mistake("This is the time in milliseconds. Asked are seconds.")
+def milliseconds():
+    return 20 * 60_000 / 32 * 5
+
+
+@training_time.mistake("This is the time of one pass over the digits. How many passes are there?")
+def one_pass():
+    return 60_000 / 32 * 0.005
+
+
+@training_time.mistake("This is the number of steps. How long does each of them take?")
+def number_of_steps():
+    return 20 * 60_000 / 32
+
+
+@training_time.mistake("This is the time in minutes. Asked are seconds.")
+def minutes():
+    return 20 * 60_000 / 32 * 0.005 / 60
+
+
+def _kept_and_new() -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return kept pictures and a new one, several times; all are uint8 as the digits are.
+
+    In the last, picture 17 is the nearest; picture 3 has more equal pixels, picture 8 a smaller largest difference.
+    """
+    ten = np.array([[10]], dtype="uint8")
+    black_and_dim = np.array([[[0, 0], [0, 0]], [[200, 0], [0, 250]]], dtype="uint8")
+    bright = np.array([[250, 0], [0, 250]], dtype="uint8")
+    rng = np.random.default_rng(1)
+    noisy = rng.integers(0, 256, (50, 8, 8))
+    many, new = rng.integers(0, 256, (50, 8, 8)), rng.integers(0, 256, (8, 8))
+    many[17] = np.clip(new + rng.integers(-20, 21, (8, 8)), 0, 255)
+    many[17, 0, 0] = (new[0, 0] + 128) % 256
+    many[3] = np.where(np.arange(8) < 4, new, 255 - new)
+    many[8] = np.where(new < 155, new + 100, new - 100)
+    return [
+        (np.array([[[5]], [[90]]], dtype="uint8"), ten),
+        (np.array([[[90]], [[200]]], dtype="uint8"), ten),
+        (black_and_dim, bright),
+        (noisy.astype("uint8"), np.clip(noisy[30] + rng.integers(-20, 21, (8, 8)), 0, 255).astype("uint8")),
+        (many.astype("uint8"), new.astype("uint8")),
+    ]
+
+
+@function(
+    inputs=_kept_and_new,
+    hints=(
+        "Take two pixels by hand: what does `np.array([5], dtype='uint8') - np.array([10], dtype='uint8')` give, "
+        "and what should it give?",
+        "`uint8` knows no number below 0. Before you subtract, turn one of the pictures into a type that does and is "
+        "large enough: `kept.astype(...)`.",
+    ),
+    remark="No error and no warning gave this bug away, only a poor score. Now run `count_right(most_similar)`.",
+)
+def most_similar(kept, new):
+    differences = np.abs(kept.astype(int) - new)
+    return differences.sum(axis=(1, 2)).argmin()
+
+
+@most_similar.mistake(
+    "The subtraction is still done in `uint8`, where 5 − 10 is 251. What you do afterwards (`abs`, another type) comes "
+    "too late."
+)
+def as_it_was(kept, new):
+    differences = np.abs(kept - new)
+    return differences.sum(axis=(1, 2)).argmin()
+
+
+@most_similar.mistake(
+    "The other way round the same happens, only to other pixels: in `uint8`, 10 − 90 is 176. The type is the trouble."
+)
+def other_way_round(kept, new):
+    differences = np.abs(new - kept)
+    return differences.sum(axis=(1, 2)).argmin()
+
+
+@most_similar.mistake(
+    "The subtraction and the square are both done in `uint8`, which ends at 255: 20 squared is 144 there, not 400."
+)
+def squares(kept, new):
+    differences = (kept - new) ** 2
+    return differences.sum(axis=(1, 2)).argmin()
+
+
+@most_similar.mistake(
+    "You chose a larger type without a sign. It has no numbers below 0 either: in `uint16`, 5 − 10 is 65531."
+)
+def larger_without_sign(kept, new):
+    differences = np.abs(kept.astype("uint16") - new)
+    return differences.sum(axis=(1, 2)).argmin()
+
+
+@most_similar.mistake("`int8` has a sign, but it ends at 127: a pixel of 200 becomes −56 in it. Take a larger type.")
+def too_small_with_sign(kept, new):
+    differences = np.abs(kept.astype("int8") - new)
+    return differences.sum(axis=(1, 2)).argmin()
+
+
+@most_similar.mistake(
+    "`int8` has a sign, but it ends at 127, for the pixels and for their differences: 100 − (−100) is −56 in it. "
+    "Take a larger type."
+)
+def both_too_small(kept, new):
+    differences = np.abs(kept.astype("int8") - new.astype("int8"))
+    return differences.sum(axis=(1, 2)).argmin()
+
+
+@most_similar.mistake(
+    "Now there are differences below 0, and nothing takes their size: the picture with the darkest pixels wins."
+)
+def without_abs(kept, new):
+    differences = kept.astype(int) - new
+    return differences.sum(axis=(1, 2)).argmin()
+
+
+@most_similar.mistake(
+    "You add first and take `abs` afterwards: a pixel that is too bright makes up for one that is too dark, so only "
+    "the amounts of ink are compared."
+)
+def abs_after_the_sum(kept, new):
+    differences = kept.astype(int) - new
+    return np.abs(differences.sum(axis=(1, 2))).argmin()
+
+
+@most_similar.mistake("You return the smallest difference. Asked is which of the kept pictures has it: its index.")
+def difference_itself(kept, new):
+    differences = np.abs(kept.astype(int) - new)
+    return differences.sum(axis=(1, 2)).min()
