@@ -1,5 +1,6 @@
 """What every run of pytest needs, also a plain ``pytest --nbval notebooks`` in an environment made by hand."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from nbval.plugin import IPyNbCell
 IGNORING = ("nbval-ignore-output", "NBVAL_IGNORE_OUTPUT", "nbval-skip", "NBVAL_SKIP")
 MEMORY_LIMIT_MB = 2048  # what a free Binder gives a kernel
 peaks_mb: dict[str, float] = {}
+os.environ["COURSE_PROGRESS"] = "off"  # tests and the kernels they start leave the learner's progress alone
 
 
 def is_compared(cell: nbformat.NotebookNode) -> bool:

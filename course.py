@@ -6,6 +6,11 @@
     python3 course.py build    turn lessons/*.md into executed notebooks (all that changed, or those named: build 03)
     python3 course.py check    say whether this computer is ready, and what to do where it is not
 
+For instructors (all lessons, or those named by number after the folder):
+
+    python3 course.py solutions FOLDER     write copies of the notebooks with every exercise solved, executed
+    python3 course.py worksheets FOLDER    write notebooks with the exercises alone, blank
+
 Written in the Python of 2017, so that an old Python can still say which one to install.
 """
 
@@ -270,6 +275,13 @@ def build(arguments):
     return prepare() or run(["lessons/build.py", *arguments])
 
 
+def copies(kind, arguments):
+    """Write copies of the notebooks for instructors; a relative folder is meant from where the command was given."""
+    if arguments and not arguments[0].startswith("-"):
+        arguments = [str(Path(arguments[0]).resolve()), *arguments[1:]]
+    return prepare() or run(["lessons/copies.py", kind, *arguments])
+
+
 def check():
     """Print the environment report with the Python of the course: that of .venv, or the one `lab` would take."""
     try:
@@ -282,6 +294,7 @@ def check():
 def main(arguments):
     """Do what the first argument says and return the exit code."""
     commands = {"lab": lab, "test": test, "build": build}
+    commands.update({kind: lambda rest, kind=kind: copies(kind, rest) for kind in ("solutions", "worksheets")})
     if not arguments or arguments[0] not in {*commands, "check"}:
         print(__doc__)
         return 0 if arguments[:1] in (["-h"], ["--help"]) else 2

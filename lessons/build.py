@@ -86,7 +86,8 @@ def read_lesson(lesson: Path, run_time_s: int) -> NotebookNode:
 
 def made_from(lesson: Path) -> str:
     """Return a digest of everything that the outputs of a lesson depend on: its text, the package, the versions."""
-    sources = sorted(p for p in (ROOT / "course_utils").rglob("*") if p.suffix in {".py", ".mplstyle"})
+    others = {p for p in ROOT.glob("course_utils/exercises/lesson_*.py") if p.stem != f"lesson_{lesson.stem[:2]}"}
+    sources = sorted({p for p in (ROOT / "course_utils").rglob("*") if p.suffix in {".py", ".mplstyle"}} - others)
     digest = hashlib.sha256()
     for path in [lesson, ROOT / "requirements.txt", *sources]:
         digest.update(f"{path.name}\n{path.read_text(encoding='utf-8')}".encode())
@@ -275,6 +276,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     # Outputs must not depend on who builds: a learner's own setting of these would show in the pages.
     os.environ["COLUMNS"] = "120"
+    os.environ["COURSE_PROGRESS"] = "off"
     NOTEBOOKS.mkdir(exist_ok=True)
     failed = False
     try:

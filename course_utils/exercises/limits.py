@@ -2,6 +2,7 @@
 
 import ctypes
 import linecache
+import re
 import reprlib
 import threading
 import traceback
@@ -14,7 +15,18 @@ import numpy as np
 GRACE_S = 1.0  # how long a stopped function is asked to end before it is left behind
 SMALL_ARRAY = 12  # arrays up to so many elements are shown with their values
 
-_brief = reprlib.Repr()
+
+class _Brief(reprlib.Repr):
+    """Like the standard library's, but without the address of an object that cannot describe itself."""
+
+    def repr_instance(self, value, level):
+        try:
+            return repr(value)
+        except Exception:  # a __repr__ may do anything
+            return f"an object of type {type(value).__name__}"
+
+
+_brief = _Brief()
 _brief.maxstring = _brief.maxother = _brief.maxlong = 60
 
 
@@ -97,8 +109,8 @@ def short(value: Any, length: int = 60) -> str:
             text = str(value)
         else:
             text = _brief.repr(value)
-        text = " ".join(text.split())
-    except Exception:  # a __repr__ may do anything
+        text = re.sub(r" at 0x[0-9a-fA-F]+", "", " ".join(text.split()))
+    except Exception:  # of an array's entry, for example
         text = f"an object of type {type(value).__name__}"
     return text if len(text) <= length else text[: length - 1] + "…"
 
@@ -127,7 +139,7 @@ def one_line(error: BaseException, code: CodeType | None = None) -> str:
             place = (file, number)
     if place is None:
         return text
-    source = linecache.getline(*place).strip()
+    source = linecache.getline(*place).strip()[:80]
     return f"{text} (line {place[1]} of your cell{': ' + source if source else ''})"
 
 
@@ -138,5 +150,8 @@ class _Said:
         self.error = error
 
     def __repr__(self) -> str:
-        words = str(self.error)
+        try:
+            words = str(self.error)
+        except Exception:  # a __str__ may do anything
+            words = ""
         return type(self.error).__name__ + (f": {words}" if words else "")
