@@ -1,5 +1,6 @@
 """Running what a learner wrote: with a time limit, and with an exception told in one line."""
 
+import contextlib
 import ctypes
 import linecache
 import re
@@ -79,10 +80,11 @@ def run_limited(function: Callable, arguments: Sequence = (), seconds: float = 5
     outcome = []
 
     def work() -> None:
-        try:
-            outcome.append(Outcome(function(*arguments)))
-        except BaseException as error:  # also SystemExit from exit(): the notebook must go on
-            outcome.append(Outcome(error=error))
+        with contextlib.suppress(_Stop):  # it is sent repeatedly, so it may also arrive outside of the function
+            try:
+                outcome.append(Outcome(function(*arguments)))
+            except BaseException as error:  # also SystemExit from exit(): the notebook must go on
+                outcome.append(Outcome(error=error))
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
