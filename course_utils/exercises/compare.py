@@ -1,0 +1,373 @@
+"""What differs between the expected and the given answer, in the words of a tutor."""
+
+import math
+import types
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from course_utils.exercises.limits import short
+
+MOST_ELEMENTS = 50_000_000  # arrays beyond this are not looked into
+LONGEST = 10_000  # items of a list, set or dict that are looked at
+
+
+def difference(
+    expected: Any,
+    got: Any,
+    *,
+    tolerance: float = 1e-6,
+    dtype: bool = False,
+    image: bool = False,
+    reveal: bool = True,
+    where: str = "result",
+) -> str | None:
+    """Say what differs, and why if that can be recognised.
+
+    Parameters
+    ----------
+    expected : bool, int, float, str, None, ndarray, or list, tuple, set, dict of these
+        The right answer.
+    got : object
+        Anything at all. Lists count as arrays, tuples as lists, tensors and Pillow pictures as arrays.
+    tolerance : float
+        How far numbers may be off, relative and absolute.
+    dtype : bool
+        Whether an array must have the dtype of `expected`.
+    image : bool
+        Whether to speak of pictures, pixels and channels.
+    reveal : bool
+        Whether the message may say the expected value.
+    where : {"result", "value"}
+        Whether `got` is what a function returned, or what the learner assigned.
+
+    Returns
+    -------
+    str or None
+        None if `got` is right; else one or two short sentences.
+    """
+    got = _plain(got)
+    if expected is not None and (message := _wrong_kind(expected, got, where)):
+        return message
+    options = {"tolerance": tolerance, "dtype": dtype, "image": image, "reveal": reveal, "where": where}
+    if isinstance(expected, np.ndarray):
+        return _array(expected, got, options)
+    if isinstance(expected, bool) or expected is None:
+        return None if got is expected else _expected(expected, got, options)
+    if isinstance(expected, int | float):
+        return _number(expected, got, options)
+    if isinstance(expected, str):
+        return _text(expected, got, options)
+    if isinstance(expected, tuple | list):
+        return _sequence(expected, got, options)
+    if isinstance(expected, dict):
+        return _dict(expected, got, options)
+    return _set(expected, got)
+
+
+def _plain(got: Any) -> Any:
+    """Turn tensors, pictures, array subclasses and NumPy scalars into plain arrays and Python's own numbers."""
+    library = type(got).__module__.partition(".")[0]
+    if library in {"tensorflow", "keras", "torch", "PIL"} and not isinstance(got, type) and hasattr(got, "__array__"):
+        got = np.asarray(got.detach() if library == "torch" else got)
+    if isinstance(got, np.ndarray):
+        got = np.asarray(got)
+    return got.item() if isinstance(got, np.generic) else got
+
+
+def _wrong_kind(expected: Any, got: Any, where: str) -> str | None:
+    """Recognise an answer that is no data at all."""
+    what = "The result" if where == "result" else "Your answer"
+    if got is None:
+        return f"{what} is None: " + ("did you forget `return`?" if where == "result" else "assign a value to it.")
+    if isinstance(got, type):
+        return f"{what} is the type `{got.__name__}` itself, not a value of it."
+    if isinstance(got, types.ModuleType):
+        return f"{what} is a module: which of its functions did you mean to call?"
+    if callable(got):
+        return f"{what} is a function: call it, with `()`, to get what it returns."
+    if isinstance(got, Iterator | range):
+        return f"{what} is {short(type(got).__name__)[1:-1]}, which makes its items later: wrap it in `list(…)`."
+    if isinstance(got, str) and not isinstance(expected, str):
+        if isinstance(expected, int | float) and _number(expected, _number_in(got), {"tolerance": 1e-6}) is None:
+            return f"{what} is text. Without the quotes it is the number."
+        return f"{what} is text, {short(got)}, but {_kind(expected)} is expected."
+    return None
+
+
+def _kind(value: Any) -> str:
+    names = {bool: "True or False", int: "a number", float: "a number", str: "text", tuple: "a tuple", list: "a list"}
+    return names.get(type(value), {dict: "a dict", set: "a set"}.get(type(value), "an array"))
+
+
+def _number_in(text: str) -> float | None:
+    try:
+        return float(text.strip().rstrip("%"))
+    except ValueError:
+        return None
+
+
+def _expected(expected: Any, got: Any, options: dict) -> str:
+    """Say expected against got, or only got."""
+    if options["reveal"]:
+        return f"Expected {short(expected)}, got {short(got)}."
+    return f"{short(got)} is not right." if type(got) is type(expected) else f"{short(got)} is not {_kind(expected)}."
+
+
+def _close(expected: Any, got: Any, tolerance: float) -> Any:
+    return np.isclose(got, expected, rtol=tolerance, atol=tolerance, equal_nan=True)
+
+
+# --- numbers
+
+NUMBER_CAUSES: tuple[tuple[Callable[[float], float], str], ...] = (  # what makes the answer right → what happened
+    (lambda x: -x, "The size is right, the sign is not."),
+    (lambda x: x * 255, "It is 255 times too small: values in 0…1 where 0…255 are meant?"),
+    (lambda x: x / 255, "It is 255 times too large: values in 0…255 where 0…1 are meant?"),
+    (lambda x: x * 100, "It is 100 times too small: a share where a percentage is meant?"),
+    (lambda x: x / 100, "It is 100 times too large: a percentage where a share is meant?"),
+    (lambda x: 1 / x, "It is the reciprocal: divide the other way round."),
+)
+
+
+def _number(expected: float, got: Any, options: dict) -> str | None:
+    if isinstance(got, np.ndarray) and got.size == 1:
+        got = got.item()
+    if isinstance(got, bool) or not isinstance(got, int | float):
+        shape = f" of shape {got.shape}" if isinstance(got, np.ndarray) else ""
+        return f"One number is expected, got {short(got) if not shape else 'an array' + shape}."
+    try:
+        got = float(got) if abs(got) > 2**53 or isinstance(got, float) else got
+    except OverflowError:
+        return "Your number is too large to be true."
+    if _close(expected, got, options["tolerance"]):
+        return None
+    if math.isnan(got) or math.isinf(got):
+        return f"Got {got}: something was divided by zero, or the logarithm of zero taken."
+    said = f"Expected {short(expected)}, got {short(got)}." if options["reveal"] else f"{short(got)} is not right."
+    if expected != 0 and got != 0:
+        for cause, words in NUMBER_CAUSES:
+            if _close(expected, cause(got), options["tolerance"]):
+                return f"{said} {words}"
+    if isinstance(expected, float) and any(round(expected, digits) == got for digits in range(4)):
+        return f"{said} It is rounded: give more digits."
+    if isinstance(expected, int) and abs(expected - got) == 1:
+        return f"{said} It is off by one."
+    return said if options["reveal"] else f"{short(got)} is too {'large' if got > expected else 'small'}."
+
+
+# --- text, sequences, dicts, sets
+
+
+def _text(expected: str, got: Any, options: dict) -> str | None:
+    if not isinstance(got, str):
+        return f"Text in quotes is expected, got {short(got)}."
+    if got == expected:
+        return None
+    if got.strip().casefold() == expected.strip().casefold():
+        return f"{short(got)} differs only in capital letters or spaces."
+    return _expected(expected, got, options)
+
+
+def _items(got: Any) -> list | None:
+    """Return the items of a list, a tuple or an array with one axis; None for anything else."""
+    if isinstance(got, np.ndarray) and got.ndim == 1 and got.size <= LONGEST:
+        return got.tolist()
+    return list(got) if isinstance(got, list | tuple) and len(got) <= LONGEST else None
+
+
+def _sequence(expected: tuple | list, got: Any, options: dict) -> str | None:
+    items = _items(got)
+    kind = _kind(expected)
+    if items is None:
+        return f"{kind.capitalize()} with {len(expected)} entries is expected, got {short(got)}."
+
+    def same(one: Any, other: Any) -> bool:
+        return difference(one, other, **options) is None
+
+    def equal(ones: Any, others: list) -> bool:
+        return len(ones) == len(others) and all(map(same, ones, others))
+
+    said = f"Expected {short(expected)}, got {short(got)}." if options["reveal"] else f"{short(got)} is not right."
+    if equal(expected, items):
+        return None
+    shape = isinstance(expected, tuple) and len(expected) > 1 and all(type(entry) is int for entry in expected)
+    if shape and (cause := _shape_cause(tuple(expected), items, equal)):
+        return f"{said} {cause}"
+    if len(items) != len(expected):
+        return f"It has {len(items)} entries, but {len(expected)} are expected."
+    left = list(items)
+    for entry in expected:
+        position = next((i for i, item in enumerate(left) if same(entry, item)), None)
+        if position is None:
+            break
+        left.pop(position)
+    if not left:
+        return f"{said} The entries are right, their order is not."
+    first = next(i for i, (one, other) in enumerate(zip(expected, items, strict=True)) if not same(one, other))
+    return f"Entry {first} (counted from 0): {difference(expected[first], items[first], **options)}"
+
+
+def _shape_cause(expected: tuple, items: list, equal: Callable) -> str | None:
+    """Recognise a shape whose sides are exchanged, or that has an axis too many or too few."""
+    if len(items) == len(expected):
+        if equal((expected[1], expected[0], *expected[2:]), items):
+            return "The first two are exchanged: an array counts rows (height) first, then columns (width)."
+        if len(expected) == 3 and equal((expected[2], *expected[:2]), items):
+            return "The channels come last here."
+        if len(expected) == 3 and equal((*expected[1:], expected[0]), items):
+            return "The channels come first here."
+    if equal(expected[:-1], items):
+        return "The last axis is missing: the channels?"
+    if equal(expected[1:], items):
+        return "The first axis is missing: the batch?"
+    if equal(expected, items[1:]):
+        return "There is one axis too many in front."
+    if equal(expected, items[:-1]):
+        return "There is one axis too many at the end."
+    return None
+
+
+def _dict(expected: dict, got: Any, options: dict) -> str | None:
+    if not isinstance(got, dict):
+        return f"A dict is expected, got {short(got)}."
+    if missing := [key for key in expected if key not in got]:
+        return f"The key {short(missing[0])} is missing."
+    if extra := [key for key in list(got)[:LONGEST] if key not in expected]:
+        return f"There should be no key {short(extra[0])}."
+    for key, value in expected.items():
+        if message := difference(value, got[key], **options):
+            return f"Under the key {short(key)}: {message}"
+    return None
+
+
+def _set(expected: set, got: Any) -> str | None:
+    items = _items(got) if not isinstance(got, set | frozenset) else list(got)[:LONGEST]
+    if items is None:
+        return f"A set is expected, got {short(got)}."
+    if extra := [item for item in items if item not in expected]:
+        return f"{short(extra[0])} does not belong into it."
+    missing = len(expected) - len(set(items))
+    return f"{missing} entries are missing." if missing else None
+
+
+# --- arrays
+
+# What makes the given array right → what happened. In this order: the likelier cause comes first.
+ARRAY_CAUSES: tuple[tuple[Callable[[np.ndarray], np.ndarray], str], ...] = (
+    (
+        lambda a: a[..., ::-1] if a.ndim == 3 and a.shape[2] == 3 else -a,
+        "Red and blue are exchanged: BGR given for RGB.",
+    ),
+    (lambda a: -a, "Every value has the wrong sign."),
+    (lambda a: a * 255, "Every value is 255 times too small: 0…1 given for 0…255."),
+    (lambda a: a / 255, "Every value is 255 times too large: 0…255 given for 0…1."),
+    (lambda a: np.swapaxes(a, 0, 1) if a.ndim > 1 else a, "Rows and columns are exchanged (transposed)."),
+    (lambda a: np.flip(a, 1) if a.ndim > 1 else a, "Left and right are exchanged."),
+    (lambda a: np.flip(a, 0), "The order along the first axis is reversed."),
+    (lambda a: np.rot90(a, 2) if a.ndim > 1 else a, "It is turned by half a turn (flipped both ways)."),
+    (lambda a: np.rot90(a) if a.ndim > 1 else a, "It is turned by a quarter."),
+    (lambda a: np.rot90(a, 3) if a.ndim > 1 else a, "It is turned by a quarter."),
+)
+
+
+def _array(expected: np.ndarray, got: Any, options: dict) -> str | None:
+    if isinstance(got, list | tuple) and len(got) <= LONGEST:
+        try:
+            got = np.asarray([_plain(item) for item in got])
+        except ValueError:
+            return "The rows of your list differ in length: an array needs equal ones."
+    if not isinstance(got, np.ndarray):
+        if isinstance(got, int | float) and expected.ndim == 0:
+            got = np.asarray(got)
+        else:
+            return f"An array of shape {expected.shape} is expected, got {short(got)}."
+    if got.shape != expected.shape:
+        return _other_shape(expected, got, options)
+    if got.size > MOST_ELEMENTS:
+        return "Your array is too large to be looked at."
+    if got.dtype.kind not in "biuf":
+        if expected.dtype.kind in "biuf":
+            return f"Numbers are expected, but the array has dtype {got.dtype}."
+        return None if np.array_equal(expected, got) else "The entries differ."
+    if got.dtype.kind == "b" and expected.dtype.kind != "b":
+        return "The array holds True and False where numbers are expected."
+    return _values(expected, got, options)
+
+
+def _other_shape(expected: np.ndarray, got: np.ndarray, options: dict) -> str:
+    """Say in words how two shapes differ."""
+    want, have = expected.shape, got.shape
+    said = f"Expected shape {want}, got {have}." if options["reveal"] or got.ndim else f"The shape {have} is not right."
+    if len(want) > 1 and have == (want[1], want[0], *want[2:]):
+        return f"{said} Rows and columns are exchanged: transposed, or (width, height) for (height, width)?"
+    if len(want) == 3 and have == (want[2], *want[:2]):
+        return f"{said} The channels come first, but should be the last axis."
+    if tuple(n for n in have if n != 1) == tuple(n for n in want if n != 1):
+        return f"{said} There is an axis of length 1 too {'many' if len(have) > len(want) else 'few'}."
+    if len(have) != len(want):
+        return f"{said} That is {len(have)} axes instead of {len(want)}."
+    steps = {h - w for h, w in zip(have[:2], want[:2], strict=True)}
+    if len(want) > 1 and len(steps) == 1 and have[2:] == want[2:]:
+        step = steps.pop()
+        return f"{said} Both sides are {abs(step)} too {'long' if step > 0 else 'short'}: how is the border treated?"
+    return said
+
+
+def _values(expected: np.ndarray, got: np.ndarray, options: dict) -> str | None:
+    """Compare two arrays of one shape; recognise what happened to the values."""
+    want, have = expected.astype(float), got.astype(float)
+    right = _close(want, have, options["tolerance"])
+    if right.all():
+        return _other_dtype(expected, got) if options["dtype"] else None
+    unclear = ~np.isfinite(have)
+    if unclear.any():
+        return f"{unclear.sum()} of {have.size} values are NaN or infinite: was something divided by zero?"
+    for cause, words in ARRAY_CAUSES:
+        mended = cause(have)
+        if mended.shape == want.shape and _close(want, mended, options["tolerance"]).all():
+            return words
+    off = have - want
+    if expected.dtype.kind in "iu" and got.dtype.kind == "f" and np.abs(off).max() < 1:
+        return "The values are off by less than 1: round them and turn them into whole numbers."
+    if (
+        expected.dtype.kind == "f"
+        and np.abs(off).max() < 1
+        and (have == np.trunc(have)).all()
+        and np.abs(want).max() > 1
+    ):
+        return "The values have lost what comes after the point: were they turned into whole numbers too early?"
+    if (want == np.trunc(want)).all() and (off % 256 == 0).all():
+        return "Values have wrapped around at 256, as `uint8` does: compute in a larger type."
+    if (np.clip(want, 0, 255) == have).all():
+        return "Values outside of 0…255 were cut off."
+    if want.size > 1 and np.ptp(off) <= options["tolerance"] * max(1.0, np.abs(off).max()):
+        return f"Every value is too {'large' if off.flat[0] > 0 else 'small'} by {abs(off.flat[0]):.4g}."
+    factor = np.divide(have, want, out=np.full_like(want, np.nan), where=(want != 0) & (have != 0))
+    known = factor[~np.isnan(factor)]
+    if known.size > 1 and ((want == 0) == (have == 0)).all() and np.ptp(known) <= 1e-3 * abs(known[0]):
+        return f"Every value is {known[0]:.4g} times what it should be."
+    return _where(expected, got, right, options)
+
+
+def _other_dtype(expected: np.ndarray, got: np.ndarray) -> str | None:
+    if got.dtype == expected.dtype:
+        return None
+    return (
+        f"The values are right, but the dtype is {got.dtype} instead of {expected.dtype}: use `.astype(…)` at the end."
+    )
+
+
+def _where(expected: np.ndarray, got: np.ndarray, right: np.ndarray, options: dict) -> str:
+    """Say where values differ: only along the border, or how many and the first."""
+    inside = (slice(1, -1),) * min(2, right.ndim)
+    if right.ndim > 1 and right[inside].size and right[inside].all():
+        return "Inside all is right, only the border differs: how is it treated?"
+    places = "pixels" if options["image"] and right.ndim == 2 else "values"
+    first = tuple(int(i) for i in np.unravel_index(np.argmin(right), right.shape))
+    at = first[0] if len(first) == 1 else first
+    text = f"{(~right).sum()} of {right.size} {places} differ; the first at {at}"
+    if options["reveal"]:
+        return f"{text}: expected {short(expected[first])}, got {short(got[first])}."
+    return f"{text}, where yours is {short(got[first])}."
