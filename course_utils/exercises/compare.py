@@ -47,7 +47,7 @@ def difference(
     str or None
         None if `got` is right; else one or two short sentences.
     """
-    got = _plain(got)
+    expected, got = _plain(expected), _plain(got)
     if expected is not None and (message := _wrong_kind(expected, got, where)):
         return message
     options = {"tolerance": tolerance, "dtype": dtype, "image": image, "reveal": reveal, "where": where}
@@ -69,7 +69,8 @@ def difference(
 def _plain(got: Any) -> Any:
     """Turn tensors, pictures, array subclasses and NumPy scalars into plain arrays and Python's own numbers."""
     library = type(got).__module__.partition(".")[0]
-    if library in {"tensorflow", "keras", "torch", "PIL"} and not isinstance(got, type) and hasattr(got, "__array__"):
+    convertible = hasattr(type(got), "__array__") or hasattr(type(got), "__array_interface__")
+    if library in {"tensorflow", "keras", "torch", "PIL"} and convertible:
         got = np.asarray(got.detach() if library == "torch" else got)
     if isinstance(got, np.ndarray):
         got = np.asarray(got)
@@ -90,7 +91,11 @@ def _wrong_kind(expected: Any, got: Any, where: str) -> str | None:
     if isinstance(got, Iterator | range):
         return f"{what} is {short(type(got).__name__)[1:-1]}, which makes its items later: wrap it in `list(…)`."
     if isinstance(got, str) and not isinstance(expected, str):
-        if isinstance(expected, int | float) and _number(expected, _number_in(got), {"tolerance": 1e-6}) is None:
+        if (
+            isinstance(expected, int | float)
+            and (number := _number_in(got)) is not None
+            and _close(expected, number, 1e-6)
+        ):
             return f"{what} is text. Without the quotes it is the number."
         return f"{what} is text, {short(got)}, but {_kind(expected)} is expected."
     return None
@@ -257,7 +262,7 @@ def _set(expected: set, got: Any) -> str | None:
 # What makes the given array right → what happened. In this order: the likelier cause comes first.
 ARRAY_CAUSES: tuple[tuple[Callable[[np.ndarray], np.ndarray], str], ...] = (
     (
-        lambda a: a[..., ::-1] if a.ndim == 3 and a.shape[2] == 3 else -a,
+        lambda a: a[..., ::-1] if a.ndim == 3 and a.shape[2] == 3 else a,
         "Red and blue are exchanged: BGR given for RGB.",
     ),
     (lambda a: -a, "Every value has the wrong sign."),

@@ -1,0 +1,246 @@
+"""What a tutor would say to a wrong answer: a row a case, expected first, given second."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from course_utils.exercises.compare import difference
+
+GREY = np.arange(1, 21, dtype="uint8").reshape(4, 5)
+SQUARE = np.array([[1, 2, 3], [4, 5, 6], [7, 8, 10]])
+COLOUR = np.array([[[10, 20, 30], [40, 50, 60]], [[1, 2, 3], [7, 8, 9]]], dtype="uint8")
+SHARES = np.array([0.1, 0.25, 0.4])
+CENTRED = np.array([[0.0, 0.0, 0.0], [0.0, 5.0, 0.0], [0.0, 0.0, 0.0]])
+
+
+class Tensor:
+    """What a tensor of a framework looks like from outside."""
+
+    __module__ = "tensorflow.something"
+
+    def __array__(self, dtype=None, copy=None):
+        return SHARES
+
+
+class Torch(Tensor):
+    __module__ = "torch"
+
+    def detach(self):
+        return SHARES
+
+
+RIGHT = [
+    (3, 3),
+    (3, 3.0),
+    (3, np.int64(3)),
+    (0.5, np.float32(0.5)),
+    (np.float64(0.5), 0.5),
+    (3, np.array(3)),
+    (3, np.array([3])),
+    (10**20, 10**20),
+    (float("nan"), float("nan")),
+    (True, np.bool_(True)),
+    (None, None),
+    ("a", np.str_("a")),
+    ((28, 28, 1), [28, 28, 1]),
+    ([1, 2], (1, 2)),
+    ([1, 2], np.array([1, 2])),
+    ([(0, 1), (2, 3)], [[0, 1], [2, 3]]),
+    ({"a": 1, "b": [1, 2]}, {"b": (1, 2), "a": 1.0}),
+    ({1, 2}, [2, 1]),
+    ({1, 2}, {1, 2}),
+    (SHARES, SHARES.tolist()),
+    (SHARES, SHARES.astype("float32")),
+    (SHARES, Tensor()),
+    (SHARES, Torch()),
+    (SHARES, np.ma.array(SHARES)),
+    (GREY, Image.fromarray(GREY)),
+    (GREY, GREY.astype(float)),
+    (np.array(["a"]), np.array(["a"])),
+    (np.array([True, False]), np.array([True, False])),
+    (np.array(3.0), 3),
+    (np.empty((0, 3)), np.empty((0, 3))),
+    (np.array([1.0, np.nan]), np.array([1.0, np.nan])),
+]
+
+
+@pytest.mark.parametrize(("expected", "got"), RIGHT)
+def test_right(expected, got):
+    assert difference(expected, got) is None
+
+
+WRONG = [
+    # no data at all
+    (3, None, "The result is None: did you forget `return`?"),
+    (3, len, "is a function: call it"),
+    (3, int, "is the type `int` itself"),
+    (3, np, "is a module"),
+    ([1], iter([1]), "wrap it in `list(…)`"),
+    ([0, 1], range(2), "wrap it in `list(…)`"),
+    ([1], (x for x in [1]), "generator, which makes its items later"),
+    (12, "12", "Without the quotes"),
+    (12, "twelve", "is text, 'twelve', but a number"),
+    (12, "13", "is text, '13', but a number is expected"),
+    (SHARES, "x", "is text, 'x', but an array is expected"),
+    # numbers
+    (3, 4, "Expected 3, got 4. It is off by one."),
+    (3, -3, "the sign is not"),
+    (0.5, 127.5, "255 times too large"),
+    (127.5, 0.5, "255 times too small"),
+    (0.97, 97.0, "a percentage where a share is meant"),
+    (97.0, 0.97, "a share where a percentage is meant"),
+    (0.25, 4.0, "reciprocal"),
+    (0.123456, 0.12, "give more digits"),
+    (0.7, float("nan"), "Got nan: something was divided by zero"),
+    (0.7, float("inf"), "Got inf"),
+    (0.7, 1.3, "Expected 0.7, got 1.3."),
+    (0, 5, "Expected 0, got 5."),
+    (1, True, "One number is expected, got True"),
+    (7, np.zeros((2, 2)), "One number is expected, got an array of shape (2, 2)"),
+    (7, [7], "One number is expected, got [7]"),
+    (7, 10**400, "too large to be true"),
+    # truth values and None
+    (True, 1, "Expected True, got 1."),
+    (True, False, "Expected True, got False."),
+    (None, 3, "Expected None, got 3."),
+    # text
+    ("shuffle", "Shuffle ", "only in capital letters or spaces"),
+    ("shuffle", "cache", "Expected 'shuffle', got 'cache'."),
+    ("shuffle", 3, "Text in quotes is expected, got 3."),
+    # shapes
+    ((28, 30), (30, 28), "rows (height) first"),
+    ((3, 4, 5), (5, 3, 4), "The channels come last here."),
+    ((3, 4, 5), (4, 5, 3), "The channels come first here."),
+    ((28, 30, 1), (28, 30), "The last axis is missing: the channels?"),
+    ((1, 28, 30), (28, 30), "The first axis is missing: the batch?"),
+    ((28, 30), (1, 28, 30), "one axis too many in front"),
+    ((28, 30), (28, 30, 1), "one axis too many at the end"),
+    ((28, 30), (26, 30), "Entry 0 (counted from 0): Expected 28, got 26."),
+    ((28, 30), 840, "A tuple with 2 entries is expected, got 840."),
+    # lists
+    ([1, 2, 3], [1, 2], "It has 2 entries, but 3 are expected."),
+    ([1, 2, 3], [3, 2, 1], "The entries are right, their order is not."),
+    (["a", "b"], ["a", "c"], "Entry 1 (counted from 0): Expected 'b', got 'c'."),
+    ([[1, 2], [3, 4]], [[1, 2], [3, 5]], "Entry 1 (counted from 0): Entry 1 (counted from 0): Expected 4, got 5."),
+    # dicts and sets
+    ({"a": 1}, {"b": 1}, "The key 'a' is missing."),
+    ({"a": 1}, {"a": 1, "b": 2}, "There should be no key 'b'."),
+    ({"a": 1}, {"a": 2}, "Under the key 'a': Expected 1, got 2."),
+    ({"a": 1}, [1], "A dict is expected, got [1]."),
+    ({1, 2}, {1, 5}, "5 does not belong into it."),
+    ({1, 2}, {1}, "1 entries are missing."),
+    ({1, 2}, 1, "A set is expected, got 1."),
+    # shapes of arrays
+    (GREY, GREY.T, "Rows and columns are exchanged"),
+    (COLOUR, np.moveaxis(COLOUR, 2, 0), "The channels come first, but should be the last axis."),
+    (GREY, GREY[..., None], "There is an axis of length 1 too many."),
+    (GREY[..., None], GREY, "There is an axis of length 1 too few."),
+    (GREY, GREY.ravel(), "That is 1 axes instead of 2."),
+    (GREY, GREY[1:-1, 1:-1], "Both sides are 2 too short: how is the border treated?"),
+    (GREY, np.pad(GREY, 1), "Both sides are 2 too long"),
+    (GREY, GREY[:2], "Expected shape (4, 5), got (2, 5)."),
+    (SHARES, 3.5, "An array of shape (3,) is expected, got 3.5."),
+    (GREY, [[1, 2], [3]], "The rows of your list differ in length"),
+    (GREY, np.broadcast_to(np.uint8(0), (10**6, 10**6)), "Expected shape (4, 5), got (1000000, 1000000)."),
+    (np.broadcast_to(0.0, (10**8,)), np.broadcast_to(0.0, (10**8,)), "too large to be looked at"),
+    # what arrays hold
+    (SHARES, np.array(["a", "b", "c"]), "Numbers are expected, but the array has dtype <U1."),
+    (SHARES, np.array([1, None, 2]), "dtype object"),
+    (np.array(["a"]), np.array(["b"]), "The entries differ."),
+    (GREY, GREY > 5, "True and False where numbers are expected"),
+    (SHARES, np.array([0.1, np.nan, np.inf]), "2 of 3 values are NaN or infinite"),
+    # what happened to the values
+    (COLOUR, COLOUR[..., ::-1], "BGR given for RGB"),
+    (SQUARE, -SQUARE, "Every value has the wrong sign."),
+    (GREY, GREY / 255, "255 times too small"),
+    (GREY / 255, GREY, "255 times too large"),
+    (SQUARE, SQUARE.T, "(transposed)"),
+    (GREY, GREY[:, ::-1], "Left and right are exchanged."),
+    (GREY, GREY[::-1], "The order along the first axis is reversed."),
+    (SHARES, SHARES[::-1], "The order along the first axis is reversed."),
+    (GREY, GREY[::-1, ::-1], "half a turn"),
+    (SQUARE, np.rot90(SQUARE), "turned by a quarter"),
+    (SQUARE, np.rot90(SQUARE, -1), "turned by a quarter"),
+    (GREY, GREY + 0.4, "off by less than 1: round them"),
+    (np.array([1.5, 2.7]), np.array([1, 2]), "turned into whole numbers too early"),
+    (np.array([250, 260, 300]), np.array([250, 4, 44], dtype="uint8"), "wrapped around at 256"),
+    (np.array([-5, 10, 300]), np.array([0, 10, 255]), "Values outside of 0…255 were cut off."),
+    (SQUARE, SQUARE + 7, "Every value is too large by 7."),
+    (SQUARE, SQUARE - 7, "Every value is too small by 7."),
+    (SQUARE, SQUARE * 9, "Every value is 9 times what it should be."),
+    (GREY, np.pad(GREY[1:-1, 1:-1], 1), "only the border differs"),
+    (np.array([1, 2, 3]), np.array([1, 5, 3]), "1 of 3 values differ; the first at 1: expected 2, got 5."),
+    (SQUARE, SQUARE + np.eye(3) * [0, 2, 9], "2 of 9 values differ; the first at (1, 1): expected 5, got 7.0."),
+]
+
+
+@pytest.mark.parametrize(("expected", "got", "words"), WRONG)
+def test_wrong(expected, got, words):
+    message = difference(expected, got)
+    assert words in message
+    assert len(message) <= 220 and "\n" not in message
+
+
+NOT_MISTAKEN = [  # neither a sign, a factor, a turn nor a shift, although a careless test would see one
+    (np.zeros((3, 3)), CENTRED, "1 of 9 values differ"),
+    (CENTRED, np.zeros((3, 3)), "1 of 9 values differ"),
+    (CENTRED, CENTRED.T + np.diag([0, 1, 0]), "1 of 9 values differ"),
+    (np.full((2, 2), 3.0), np.array([[3.0, 3.0], [3.0, -3.0]]), "1 of 4 values differ"),
+    (0, -1, "It is off by one."),
+    (0.5, 0.75, "Expected 0.5, got 0.75."),
+    (7, 2, "Expected 7, got 2."),
+]
+
+
+@pytest.mark.parametrize(("expected", "got", "words"), NOT_MISTAKEN)
+def test_nothing_is_recognised_where_there_is_nothing(expected, got, words):
+    message = difference(expected, got)
+    assert words in message and not any(word in message for word in ("sign", "times", "turned", "exchanged", "Every"))
+
+
+@pytest.mark.parametrize(
+    ("expected", "got", "said"),
+    [
+        (448, 432, "432 is too small."),
+        (448, 500, "500 is too large."),
+        (448, -448, "-448 is not right. The size is right, the sign is not."),
+        ("cache", "batch", "'batch' is not right."),
+        (True, False, "False is not right."),
+        (True, 0, "0 is not True or False."),
+        ((28, 30), (30, 28), "(30, 28) is not right. The first two are exchanged: an array counts rows (height) first"),
+        ((28, 30), (20, 30), "Entry 0 (counted from 0): 20 is too small."),
+        (np.array([1, 2, 3]), np.array([1, 5, 3]), "1 of 3 values differ; the first at 1, where yours is 5."),
+        (3, None, "Your answer is None: assign a value to it."),
+    ],
+)
+def test_a_value_is_not_given_away(expected, got, said):
+    message = difference(expected, got, reveal=False, where="value")
+    assert message.startswith(said)
+    if not isinstance(expected, bool | tuple):
+        assert str(expected) not in message.replace(f"-{expected}", "")
+
+
+def test_the_dtype_counts_only_if_asked():
+    assert difference(GREY, GREY.astype(float)) is None
+    message = difference(GREY, GREY.astype(float), dtype=True)
+    assert message == "The values are right, but the dtype is float64 instead of uint8: use `.astype(…)` at the end."
+    assert difference(GREY, GREY.copy(), dtype=True) is None
+
+
+def test_tolerance():
+    assert difference(1.0, 1.01) is not None
+    assert difference(1.0, 1.01, tolerance=0.02) is None
+    assert difference(SHARES, SHARES + 0.01, tolerance=0.02) is None
+
+
+def test_pixels_are_called_pixels():
+    changed = np.array(GREY)
+    changed[0, 1] = 99
+    changed[1, 2] = 99
+    assert difference(GREY, changed, image=True).startswith("2 of 20 pixels differ")
+
+
+def test_a_list_that_contains_itself_ends():
+    own = [1]
+    own.append(own)
+    assert difference([1, 2], own) is not None
