@@ -1,0 +1,423 @@
+"""Exercises of lesson 03: convolution, pooling, ReLU."""
+
+import numpy as np
+
+from course_utils.exercises.engine import function, quiz, value
+
+
+def _pictures_to_pad() -> list[tuple]:
+    from course_utils.datasets import sample_photo
+
+    small = np.array([[1, 2], [3, 4]], np.uint8)
+    grey = np.arange(1, 13, dtype=np.uint8).reshape(3, 4)
+    # A width of 0 comes last: a slice that ends at -0 is empty.
+    return [(small, 1), (grey, 2), (sample_photo("cat")[100:160, 150:230], 10), (small, 0)]
+
+
+@function(
+    inputs=_pictures_to_pad,
+    dtype=True,
+    image=True,
+    hints=(
+        "`np.pad` takes a pair (before, after) for each axis. How many axes has a grey picture, how many a colour one?",
+        "Rows and columns get (width, width). The channels, if there are any, get (0, 0).",
+    ),
+    remark="Channels are no side of the picture: whatever moves pixels about leaves the last axis alone.",
+)
+def pad(image, width):
+    around = [(width, width), (width, width), (0, 0)]
+    return np.pad(image, around[: image.ndim])
+
+
+@pad.mistake(
+    "The colour picture has got new channels: one number for `np.pad` counts for every axis, and channels are one. "
+    "Only rows and columns are to grow."
+)
+def pads_channels(image, width):
+    return np.pad(image, width)
+
+
+@pad.mistake("You padded below and on the right only: all four sides get `width` pixels.")
+def one_side(image, width):
+    return np.pad(image, [(0, width), (0, width), (0, 0)][: image.ndim])
+
+
+@pad.mistake(
+    "You mirrored the picture at its border, as OpenCV does. Here the new pixels are to be black, as in Keras with "
+    '`padding="same"`.'
+)
+def mirrors(image, width):
+    return np.pad(image, [(width, width), (width, width), (0, 0)][: image.ndim], mode="reflect")
+
+
+@pad.mistake(
+    "The pixels are right, but they are float64 now: `np.zeros` makes floats unless you give it a dtype. "
+    "Take the one of the image."
+)
+def as_floats(image, width):
+    height, columns = image.shape[:2]
+    padded = np.zeros((height + 2 * width, columns + 2 * width, *image.shape[2:]))
+    padded[width : width + height, width : width + columns] = image
+    return padded
+
+
+@function(
+    inputs=lambda: [
+        (6, [(3, 1, 0)]),
+        (6, [(3, 2, 1)]),
+        (28, [(3, 1, 0), (2, 2, 0)]),
+        (224, [(7, 2, 3), (3, 2, 1), (3, 1, 1)]),
+    ],
+    hints=(
+        "Section 3.4 has the formula for one layer. What comes out of one layer goes into the next.",
+        "Loop over the layers. In each round, the formula with the present n gives the new n.",
+    ),
+    remark="Pooling obeys the same formula: its block is the kernel, and the stride is usually as large.",
+)
+def side_after(n, tower):
+    for kernel, stride, padding in tower:
+        n = (n + 2 * padding - kernel) // stride + 1
+    return n
+
+
+@side_after.mistake("You count the padding once, but it is added on both sides of the picture.")
+def padding_once(n, tower):
+    for kernel, stride, padding in tower:
+        n = (n + padding - kernel) // stride + 1
+    return n
+
+
+@side_after.mistake("You count the steps between the windows, not the windows: the first one needs no step.")
+def steps_only(n, tower):
+    for kernel, stride, padding in tower:
+        n = (n + 2 * padding - kernel) // stride
+    return n
+
+
+@side_after.mistake(
+    "You round up, as if a last window could hang over the edge. A window has to fit: what is left over is not used."
+)
+def rounds_up(n, tower):
+    for kernel, stride, padding in tower:
+        n = -(-(n + 2 * padding - kernel) // stride) + 1
+    return n
+
+
+@side_after.mistake(
+    "You divide with `/` and never round: this is no whole number of windows. What is left over after the last whole "
+    "step is not used."
+)
+def never_rounds(n, tower):
+    for kernel, stride, padding in tower:
+        n = (n + 2 * padding - kernel) / stride + 1
+    return n
+
+
+@side_after.mistake("Every layer of yours reads the first picture: a layer has to read what the layer before it left.")
+def all_from_the_photo(n, tower):
+    for kernel, stride, padding in tower:
+        side = (n + 2 * padding - kernel) // stride + 1
+    return side
+
+
+@side_after.mistake("Only the first layer counts in your answer: does `return` stand inside the loop?")
+def first_only(n, tower):
+    kernel, stride, padding = tower[0]
+    return (n + 2 * padding - kernel) // stride + 1
+
+
+@quiz(
+    because="Each kernel has 3·3 numbers for each of 64 maps, and one bias: (3·3·64 + 1) · 128 = 73,856.",
+    hints=("How many slices has one kernel of this layer?",),
+    A="This is (3·3 + 1) · 128, as if a kernel were flat. It has a slice for each of the 64 maps that it reads.",
+    B="This is 3·3·64·128: you left out the biases, one for each kernel.",
+    D="The kernel slides: the same numbers serve at every place, be there a thousand places or a million.",
+)
+def q1():
+    return "C"
+
+
+@value(
+    hints=(
+        "Pooling twice by 2 × 2 takes the largest value of each 4 × 4 block. Which block holds the pixel?",
+        "Columns 8, 9, 10 and 11 make up one block, rows 4, 5, 6 and 7 another. How far is it to each edge?",
+    ),
+    remark="What pooling forgives depends on where in its block a feature lies: here 3 pixels upwards, none downwards.",
+)
+def forgiven():
+    left, right = 10 - 8, 11 - 10
+    up, down = 7 - 4, 7 - 7
+    return left, right, up, down
+
+
+@forgiven.mistake(
+    "A block is 4 wide, so you expect 3 pixels each way. But the pixel lies inside its block: 3 is the way left and "
+    "right together."
+)
+def whole_block():
+    return 3, 3, 3, 3
+
+
+@forgiven.mistake("This is right for a single pooling. The second one pools the pooled map: how large is its block?")
+def pooled_once():
+    return 0, 1, 1, 0
+
+
+@forgiven.mistake(
+    "You took 7 for the column and 10 for the row. The row comes first, and it counts downwards: moving left or right "
+    "changes the column."
+)
+def row_for_column():
+    return 3, 0, 2, 1
+
+
+@forgiven.mistake("You counted from 1. Rows and columns count from 0: the first block holds 0, 1, 2 and 3.")
+def counts_from_one():
+    return 1, 2, 2, 1
+
+
+@forgiven.mistake("Up and down are exchanged. Rows count downwards: a pixel that moves up gets a smaller row number.")
+def upside_down():
+    return 2, 1, 0, 3
+
+
+@forgiven.mistake(
+    "Two poolings do not forgive 2 pixels each way: blocks have fixed places, and this pixel is nearer to one edge of "
+    "its block than to the other."
+)
+def two_each_way():
+    return 2, 2, 2, 2
+
+
+@quiz(
+    because="To flip in both directions is a half turn. A kernel that a half turn leaves as it is cannot tell.",
+    hints=("Write 1 to 9 into a kernel, flip it in both directions, and look where the 1 has gone.",),
+    A="The Sobel kernel adds up to 0, and section 3.2 showed that SciPy turns the sign of all its answers.",
+    C="That is another flip: the diagonal swaps rows and columns. `convolve2d` reverses the order of both.",
+    D="It flips always, but a flip need not change anything: think of the box blur.",
+)
+def q2():
+    return "B"
+
+
+def _pictures_with_rims() -> list[tuple]:
+    from course_utils.datasets import sample_photo
+
+    kernel = np.array([[-1.0, -2, -1], [0, 0, 0], [1, 2, 1]])
+    brighter = np.array([[10, 10, 10], [20, 20, 20], [30, 34, 40]], np.uint8)
+    steep = np.array([[0, 0, 0], [90, 90, 90], [200, 150, 60]], np.uint8)
+    coins = sample_photo("coins")[20:80, 125:245]
+    return [(brighter, kernel), (brighter[::-1], kernel), (steep, kernel), (coins, kernel)]
+
+
+@function(
+    inputs=_pictures_with_rims,
+    dtype=True,
+    image=True,
+    hints=(
+        "What does `np.abs` get to see at a lower rim? Print the smallest answer of `filter2D` before it.",
+        "Let OpenCV answer in a type with negative numbers. Then, in this order: absolute value, cut at 255, convert.",
+    ),
+    remark="Compute in a type that holds every step between, and go back to `uint8` at the very end.",
+)
+def rims(image, kernel):
+    import cv2
+
+    strength = np.abs(cv2.filter2D(image, cv2.CV_64F, kernel))
+    return np.minimum(strength, 255).astype(np.uint8)
+
+
+@rims.mistake(
+    "The lower rims are still missing: something set the negative answers to 0 before their absolute value was taken. "
+    "Trap 1 of section 3.2 names one culprit; cutting to 0…255 or ReLU would be another."
+)
+def negatives_lost(image, kernel):
+    import cv2
+
+    return np.abs(cv2.filter2D(image, -1, kernel))
+
+
+@rims.mistake(
+    "Now all rims are there, but answers above 255 wrap around: 700 becomes 188. Bring them down to 255 before you "
+    "convert to `uint8`."
+)
+def wraps(image, kernel):
+    import cv2
+
+    return np.abs(cv2.filter2D(image, cv2.CV_64F, kernel)).astype(np.int64).astype(np.uint8)
+
+
+@rims.mistake(
+    "You stretched each picture so that its strongest answer becomes 255. Then the faint rim of one photo looks like "
+    "the strong rim of another: only what exceeds 255 is to change."
+)
+def stretches(image, kernel):
+    import cv2
+
+    strength = np.abs(cv2.filter2D(image, cv2.CV_64F, kernel))
+    return (255 * strength / strength.max()).astype(np.uint8)
+
+
+@quiz(
+    because="Convolutions in a row fold into one. Each of the ten adds one pixel on every side: 1 + 2 · 10 = 21.",
+    hints=("Section 3.6 folds two 3 × 3 kernels into one. How large is it? How large would it be for three?",),
+    B="They fold into one kernel, but a larger one: two 3 × 3 kernels gave 5 × 5 in section 3.6.",
+    C="They fold into one kernel, but windows overlap: each further layer adds one pixel on every side, no more.",
+    D="So you often read of ReLU. But with nothing in between, ten convolutions fold into one, and one convolution "
+    "cannot treat a rim and its negative alike.",
+)
+def q3():
+    return "A"
+
+
+# Boxes around the six coins of the third row: top, left, bottom, right; measured on the photo, to about 2 pixels.
+_COINS = [
+    (179, 26, 217, 63),
+    (175, 80, 217, 124),
+    (179, 135, 217, 174),
+    (170, 189, 217, 237),
+    (172, 251, 217, 297),
+    (156, 315, 218, 380),
+]
+_AT_LEAST = 4  # times as strong as elsewhere; Sobel reaches 8, a difference of two neighbours 5, a slanted kernel 1
+
+
+def _answers(kernel) -> dict[str, float]:
+    """Return the mean answer of a kernel, after ReLU, on each of the four sides of the coins."""
+    import cv2
+
+    from course_utils.datasets import sample_photo
+
+    answers = np.maximum(cv2.filter2D(sample_photo("coins"), cv2.CV_64F, np.asarray(kernel, float)), 0)
+    sides = {"left": [], "right": [], "top": [], "bottom": []}
+    for top, left, bottom, right in _COINS:
+        # The middle third of each side, where a round rim is nearly straight.
+        rows = slice(top + (bottom - top) // 3, bottom - (bottom - top) // 3)
+        columns = slice(left + (right - left) // 3, right - (right - left) // 3)
+        sides["left"].append(answers[rows, left - 2 : left + 3].mean())
+        sides["right"].append(answers[rows, right - 3 : right + 2].mean())
+        sides["top"].append(answers[top - 2 : top + 3, columns].mean())
+        sides["bottom"].append(answers[bottom - 3 : bottom + 2, columns].mean())
+    return {side: float(np.mean(values)) for side, values in sides.items()}
+
+
+def _is_kernel(kernel) -> bool:
+    values = np.asarray(kernel)
+    return values.shape == (3, 3) and values.dtype.kind in "iuf" and bool((np.abs(values) < 1e6).all())
+
+
+def _adds_up_to_zero(kernel) -> bool:
+    return abs(np.sum(kernel)) <= 1e-6 * np.abs(kernel).sum()
+
+
+def _asks_sideways(kernel) -> bool:
+    found = _answers(kernel)
+    return max(found["top"], found["bottom"]) < 2 * max(found["left"], found["right"])
+
+
+def _takes_one_side(kernel) -> bool:
+    weak, strong = sorted([_answers(kernel)["left"], _answers(kernel)["right"]])
+    return strong >= _AT_LEAST * weak
+
+
+def _takes_the_left(kernel) -> bool:
+    return _answers(kernel)["left"] > _answers(kernel)["right"]
+
+
+def _is_upright(kernel) -> bool:
+    found = _answers(kernel)
+    return found["left"] >= _AT_LEAST * max(found["top"], found["bottom"])
+
+
+def _fits_in_uint8(kernel) -> bool:
+    return abs(np.clip(kernel, 0, None).sum() - 1) < 0.02  # 0.33 for a third is near enough
+
+
+_NO_KERNEL = "A 3×3 kernel is expected: three rows of three numbers."
+_BLURS = "No number of yours is negative: such a kernel adds neighbours up, it cannot tell a rim from a bright surface."
+_SEES_SURFACES = (
+    "Your nine numbers do not add up to 0: the kernel also answers on flat surfaces, where nothing changes, "
+    "and the more so the brighter they are."
+)
+_ASKS_DOWNWARDS = (
+    "Your kernel compares rows: it answers at upper or lower rims. At a left rim the brightness changes from column to "
+    "column."
+)
+_TAKES_BOTH = (
+    "Your kernel answers on the left and on the right rims: to both it gives positive sums. Give the two sides of the "
+    "window opposite signs, then ReLU keeps one of the rims."
+)
+_TAKES_THE_RIGHT = (
+    "Your kernel finds the right rims. The coins are bright and the ground is dark: what does a window on a left rim "
+    "hold on its left, what on its right?"
+)
+_IS_SLANTED = (
+    "Your kernel finds left rims, but upper or lower ones as well: it is slanted. Where the brightness changes only "
+    "from row to row, the sum has to be 0."
+)
+_TOO_LARGE_OR_SMALL = (
+    "The rims are the right ones. Now the size of the answers: where the window holds 255 under your positive numbers "
+    "and 0 elsewhere, the sum has to be 255. Multiply all nine numbers by the same factor."
+)
+
+
+@value(
+    rules=[
+        (_NO_KERNEL, _is_kernel),
+        (_BLURS, lambda kernel: np.min(kernel) < 0),
+        (_SEES_SURFACES, _adds_up_to_zero),
+        (_ASKS_DOWNWARDS, _asks_sideways),
+        (_TAKES_BOTH, _takes_one_side),
+        (_TAKES_THE_RIGHT, _takes_the_left),
+        (_IS_SLANTED, _is_upright),
+        (_TOO_LARGE_OR_SMALL, _fits_in_uint8),
+    ],
+    hints=(
+        "At the left rim of a bright coin it gets brighter to the right. Where must the negative numbers stand?",
+        "Negative numbers in the left column, their opposites in the right one. What must the right column add up to?",
+    ),
+    remark="Many kernels do it: the more rows take part, the less the noise of single pixels matters.",
+)
+def left_rims():
+    kernel = np.array([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]])
+    return kernel / 4
+
+
+@left_rims.mistake(_BLURS)
+def blurs():
+    return np.full((3, 3), 1 / 9)
+
+
+@left_rims.mistake(_SEES_SURFACES)
+def sees_surfaces():
+    return np.array([[-1, 0, 2], [-1, 0, 2], [-1, 0, 2]]) / 6
+
+
+@left_rims.mistake(_ASKS_DOWNWARDS)
+def asks_downwards():
+    return np.array([[-1, -2, -1], [0, 0, 0], [1, 2, 1]]) / 4
+
+
+@left_rims.mistake(_TAKES_BOTH)
+def takes_both():
+    return np.array([[-1, 2, -1], [-1, 2, -1], [-1, 2, -1]]) / 6
+
+
+@left_rims.mistake(_TAKES_THE_RIGHT)
+def takes_the_right():
+    return np.array([[1, 0, -1], [2, 0, -2], [1, 0, -1]]) / 4
+
+
+@left_rims.mistake(_IS_SLANTED)
+def is_slanted():
+    return np.array([[-2, -1, 0], [-1, 0, 1], [0, 1, 2]]) / 4
+
+
+@left_rims.mistake(_TOO_LARGE_OR_SMALL)
+def too_large():
+    return np.array([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]])
+
+
+@left_rims.mistake(_NO_KERNEL)
+def in_a_row():
+    return np.array([-1, 0, 1])
