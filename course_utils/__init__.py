@@ -2,8 +2,9 @@
 
 Each module answers one question a learner would ask: ``images`` (how do I read a picture?), ``datasets`` (where do
 the pictures come from?), ``weights`` (where do the pretrained networks come from?), ``capture`` (how do I bring my
-own picture in?), ``plots`` (how do I look at it?), ``claims`` (is what the text says true?) and ``environment`` (is
-my computer ready?).
+own picture in?), ``plots`` (how do I look at it?), ``claims`` (is what the text says true?), ``exercises`` (is my
+answer right?), ``progress`` (what have I solved?) and ``environment`` (is my computer ready?). ``preprocessing``,
+``convolution`` and ``training`` keep what the lessons of these names have shown once.
 
 Import this package before TensorFlow: then TensorFlow starts without a word.
 """

@@ -220,16 +220,17 @@ def readme_pictures(notebook: NotebookNode) -> dict[str, bytes]:
 
 def lesson_table() -> str:
     """Return the README's table of lessons, made from the built notebooks."""
-    lines = ["| lesson | afterwards you can | teaching | runs in |", "|---|---|---|---|"]
+    lines = ["| lesson | afterwards you can | teaching | exercises | runs in |", "|---|---|---|---|---|"]
     for lesson in lesson_files():
         notebook = stored_notebook(lesson)
         if notebook is None:
             continue
         title = re.search(r"^# (.+)$", notebook.cells[0].source, re.MULTILINE).group(1)
-        teaching = re.search(r"teaching (\d+) min", lesson.read_text(encoding="utf-8")).group(1)
+        text = lesson.read_text(encoding="utf-8")
+        teaching, exercises = re.search(r"teaching (\d+) min · exercises (\d+) min", text).groups()
         course = notebook.metadata.course
         link = f"[{title}](notebooks/{lesson.stem}.ipynb)"
-        lines.append(f"| {link} | {course.can} | {teaching} min | {course.run_time_s} s |")
+        lines.append(f"| {link} | {course.can} | {teaching} min | {exercises} min | {course.run_time_s} s |")
     return "\n".join(lines) + "\n"
 
 

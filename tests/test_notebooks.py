@@ -103,8 +103,8 @@ def test_every_lesson_has_its_frame(notebook):
     text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
     code = "\n".join(cell.source for cell in code_cells(notebook))
     assert re.search(r"^# \d\d · ", first, re.MULTILINE)
-    assert re.search(r"teaching \d+ min .* runs in about \d+ s", first + notebook.cells[1].source)
-    for heading in ("You will learn", "You need", "Predict first", "Trap", "Key points", "Next lesson"):
+    assert re.search(r"teaching \d+ min · exercises \d+ min · runs in about \d+ s", first + notebook.cells[1].source)
+    for heading in ("You will learn", "You need", "Predict first", "Trap", "Exercises", "Key points", "Next lesson"):
         assert heading in text, heading
     assert "show_pipeline(" in code
     assert code.count("verify(") >= 5
