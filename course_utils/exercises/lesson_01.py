@@ -59,8 +59,8 @@ def q1():
 @function(
     inputs=lambda: [
         (np.array([7]), np.array([7])),
-        (np.array([3, 4, 1, 2, 8]), np.array([3, 4, 2, 1, 9])),
-        (np.array([0, 1, 2, 3, 4, 5, 6, 7, 8, 9]), np.array([0, 1, 2, 8, 4, 5, 6, 1, 8, 9])),
+        (np.array([3, 4, 7, 1, 2]), np.array([3, 4, 7, 2, 1])),
+        (np.array([0, 1, 2, 3, 4, 5, 6, 7, 8, 9]), np.array([0, 1, 2, 7, 4, 5, 6, 3, 8, 9])),
     ],
     hints=(
         "`guesses == labels` compares entry by entry and gives an array of True and False.",
@@ -103,11 +103,14 @@ def one_off(guesses, labels):
     return (np.abs(guesses - labels) <= 1).mean()
 
 
-@accuracy.mistake(
-    "You tell only whether all are right: `.all()` does that, and so does `//`, which drops what follows the point."
-)
+@accuracy.mistake("You return one True or False: all or nothing. A share says how many are right, out of how many.")
 def all_right(guesses, labels):
     return (guesses == labels).all()
+
+
+@accuracy.mistake("`//` drops what follows the point: unless all are right, 0 is left. Divide with `/`.")
+def whole_division(guesses, labels):
+    return (guesses == labels).sum() // len(guesses)
 
 
 @quiz(
@@ -123,8 +126,8 @@ def q2():
 
 @function(
     inputs=lambda: [
-        (np.array([0.2, 0.7, 0.1]), 1),
-        (np.array([0.2, 0.7, 0.1]), 2),
+        (np.array([0.2, 0.1, 0.0, 0.7]), 1),
+        (np.array([0.2, 0.1, 0.0, 0.7]), 2),
         (np.array([0.01, 0.05, 0.02, 0.3, 0.0, 0.36, 0.03, 0.04, 0.15, 0.04]), 3),
     ],
     hints=(
@@ -228,8 +231,8 @@ def _kept_and_new() -> list[tuple[np.ndarray, np.ndarray]]:
     In the last, picture 17 is the nearest; picture 3 has more equal pixels, picture 8 a smaller largest difference.
     """
     ten = np.array([[10]], dtype="uint8")
-    black_and_dim = np.array([[[0, 0], [0, 0]], [[200, 0], [0, 250]]], dtype="uint8")
-    bright = np.array([[250, 0], [0, 250]], dtype="uint8")
+    dark_to_bright = np.array([[[0, 0]], [[130, 140]], [[200, 250]]], dtype="uint8")
+    bright = np.array([[250, 250]], dtype="uint8")
     rng = np.random.default_rng(1)
     noisy = rng.integers(0, 256, (50, 8, 8))
     many, new = rng.integers(0, 256, (50, 8, 8)), rng.integers(0, 256, (8, 8))
@@ -238,9 +241,9 @@ def _kept_and_new() -> list[tuple[np.ndarray, np.ndarray]]:
     many[3] = np.where(np.arange(8) < 4, new, 255 - new)
     many[8] = np.where(new < 155, new + 100, new - 100)
     return [
-        (np.array([[[5]], [[90]]], dtype="uint8"), ten),
-        (np.array([[[90]], [[200]]], dtype="uint8"), ten),
-        (black_and_dim, bright),
+        (np.array([[[5]], [[200]], [[90]]], dtype="uint8"), ten),
+        (np.array([[[90]], [[150]], [[200]]], dtype="uint8"), ten),
+        (dark_to_bright, bright),
         (noisy.astype("uint8"), np.clip(noisy[30] + rng.integers(-20, 21, (8, 8)), 0, 255).astype("uint8")),
         (many.astype("uint8"), new.astype("uint8")),
     ]
