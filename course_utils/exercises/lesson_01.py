@@ -59,7 +59,7 @@ def q1():
 @function(
     inputs=lambda: [
         (np.array([7]), np.array([7])),
-        (np.array([3, 4, 7, 1, 2]), np.array([3, 4, 7, 2, 1])),
+        (np.array([3, 4, 7, 1, 9]), np.array([3, 4, 7, 2, 5])),
         (np.array([0, 1, 2, 3, 4, 5, 6, 7, 8, 9]), np.array([0, 1, 2, 7, 4, 5, 6, 3, 8, 9])),
     ],
     hints=(
