@@ -30,6 +30,7 @@ NOTEBOOKS = ROOT / "notebooks"
 MEMORY_LIMIT_MB = 2048  # what a free Binder gives a kernel
 RUN_TIME_STEP_S = 5
 RUN_TIME_FIELD = "{{run_time}}"
+HEADER = re.compile(r"^teaching (\d+) min · exercises (\d+) min · runs in about {{run_time}} s$", re.MULTILINE)
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 README_TABLE = re.compile(r"(<!-- lessons: written by course.py build -->\n).*?(<!-- end of lessons -->)", re.DOTALL)
 
@@ -63,8 +64,8 @@ def read_lesson(lesson: Path, run_time_s: int) -> NotebookNode:
     course = dict(notebook.metadata.get("course", {}))
     if missing := {"budget", "can"} - set(course):
         raise LessonError(f"{lesson.name}: its front matter has no course.{min(missing)}: add it as in lesson 01.")
-    if not any(RUN_TIME_FIELD in cell.source for cell in notebook.cells[:2]):
-        raise LessonError(f"{lesson.name}: the header line has no {RUN_TIME_FIELD}: add it as in lesson 01.")
+    if not any(HEADER.search(cell.source) for cell in notebook.cells[:2]):
+        raise LessonError(f"{lesson.name}: it has no header line with its three times: add it as in lesson 01.")
     course["run_time_s"] = run_time_s
     notebook.metadata = nbformat.from_dict(
         {
@@ -226,8 +227,7 @@ def lesson_table() -> str:
         if notebook is None:
             continue
         title = re.search(r"^# (.+)$", notebook.cells[0].source, re.MULTILINE).group(1)
-        text = lesson.read_text(encoding="utf-8")
-        teaching, exercises = re.search(r"teaching (\d+) min · exercises (\d+) min", text).groups()
+        teaching, exercises = HEADER.search(lesson.read_text(encoding="utf-8")).groups()
         course = notebook.metadata.course
         link = f"[{title}](notebooks/{lesson.stem}.ipynb)"
         lines.append(f"| {link} | {course.can} | {teaching} min | {exercises} min | {course.run_time_s} s |")

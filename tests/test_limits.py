@@ -65,6 +65,8 @@ class Rambling:
         (3, "3"),
         ("text", "'text'"),
         (np.float64(0.5), "0.5"),
+        ([np.int64(0)], "[0]"),
+        (np.array([[5], [90]]), "[[5], [90]]"),
         (np.array([[1, 2], [3, 4]]), "[[1, 2], [3, 4]]"),
         (np.zeros((28, 28), "uint8"), "an array of shape (28, 28) and dtype uint8"),
         (Hostile(), "an object of type Hostile"),

@@ -10,6 +10,8 @@ import numpy as np
 from course_utils.exercises.limits import short
 
 MOST_ELEMENTS = 50_000_000  # arrays beyond this are not looked into
+FEW = 4  # up to here, numbers lie so close that “off by one” or “rounded” would often be said of a mere guess
+CHANNELS = (1, 3, 4)
 LONGEST = 10_000  # items of a list, set or dict that are looked at
 
 
@@ -155,9 +157,10 @@ def _number(expected: float, got: Any, options: dict) -> str | None:
         for cause, words in NUMBER_CAUSES:
             if _close(expected, cause(got), options["tolerance"]):
                 return f"{said} {words}"
-    if isinstance(expected, float) and any(round(expected, digits) == got for digits in range(4)):
+    rounded = any(round(expected, digits) == got for digits in range(4))
+    if isinstance(expected, float) and rounded and (got != int(got) or abs(expected) > FEW):
         return f"{said} It is rounded: give more digits."
-    if isinstance(expected, int) and abs(expected - got) == 1:
+    if isinstance(expected, int) and abs(expected - got) == 1 and abs(expected) > FEW:
         return f"{said} It is off by one."
     return said if options["reveal"] else f"{short(got)} is too {'large' if got > expected else 'small'}."
 
@@ -219,14 +222,14 @@ def _shape_cause(expected: tuple, items: list, equal: Callable) -> str | None:
     if len(items) == len(expected):
         if equal((expected[1], expected[0], *expected[2:]), items):
             return "The first two are exchanged: an array counts rows (height) first, then columns (width)."
-        if len(expected) == 3 and equal((expected[2], *expected[:2]), items):
+        if len(expected) == 3 and expected[2] in CHANNELS and equal((expected[2], *expected[:2]), items):
             return "The channels come last here."
-        if len(expected) == 3 and equal((*expected[1:], expected[0]), items):
+        if len(expected) == 3 and expected[0] in CHANNELS and equal((*expected[1:], expected[0]), items):
             return "The channels come first here."
     if equal(expected[:-1], items):
-        return "The last axis is missing: the channels?"
+        return "The last axis is missing" + (": the channels?" if expected[-1] in CHANNELS else ".")
     if equal(expected[1:], items):
-        return "The first axis is missing: the batch?"
+        return "The first axis is missing" + (": the batch?" if len(expected) == 4 or expected[0] == 1 else ".")
     if equal(expected, items[1:]):
         return "There is one axis too many in front."
     if equal(expected, items[:-1]):
@@ -334,7 +337,7 @@ def _values(expected: np.ndarray, got: np.ndarray, options: dict) -> str | None:
         if mended.shape == want.shape and _close(want, mended, options["tolerance"]).all():
             return words
     off = have - want
-    if expected.dtype.kind in "iu" and got.dtype.kind == "f" and np.abs(off).max() < 1:
+    if expected.dtype.kind in "iu" and got.dtype.kind == "f" and np.abs(off).max() < 1 and np.abs(want).max() > FEW:
         return "The values are off by less than 1: round them and turn them into whole numbers."
     if (
         expected.dtype.kind == "f"

@@ -22,7 +22,7 @@ class _Brief(reprlib.Repr):
 
     def repr_instance(self, value, level):
         try:
-            return repr(value)
+            return repr(value.item() if isinstance(value, np.generic) else value)
         except Exception:  # a __repr__ may do anything
             return f"an object of type {type(value).__name__}"
 
@@ -111,7 +111,7 @@ def short(value: Any, length: int = 60) -> str:
             text = str(value)
         else:
             text = _brief.repr(value)
-        text = re.sub(r" at 0x[0-9a-fA-F]+", "", " ".join(text.split()))
+        text = re.sub(r" at 0x[0-9a-fA-F]+", "", " ".join(text.split()).replace("[ ", "["))
     except Exception:  # of an array's entry, for example
         text = f"an object of type {type(value).__name__}"
     return text if len(text) <= length else text[: length - 1] + "…"
