@@ -110,10 +110,10 @@ def rounded_run_time(seconds: float, before: int | None) -> int:
 
 
 def with_palette(png: str) -> str:
-    """Return a figure (PNG in base64) with a palette of 256 colours, if that is smaller: photos shrink to a third."""
+    """Return a figure (PNG in base64) with a palette of 192 colours, if that is smaller: photos shrink to a third."""
     figure = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB")
     buffer = io.BytesIO()
-    figure.quantize(256, kmeans=1, dither=Image.Dither.NONE).save(buffer, "png", optimize=True)
+    figure.quantize(192, kmeans=1, dither=Image.Dither.NONE).save(buffer, "png", optimize=True)
     return min(png, base64.b64encode(buffer.getvalue()).decode(), key=len)
 
 
