@@ -1,0 +1,471 @@
+"""Exercises of lesson 02: read, shrink and split pictures, and put the steps of a pipeline in order."""
+
+import atexit
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from course_utils.exercises.engine import function, quiz, value
+
+
+@quiz(
+    because="The sum is computed in `uint8` first: 300 − 256 = 44, and 44 needs no clipping. Clip while the numbers "
+    "are still in a wider type, and go back to `uint8` last.",
+    hints=("Python works from the inside out. What does `np.clip` get to see?",),
+    A="`np.clip` never sees 300: by the time it looks, the sum has been computed, in the type of the picture.",
+    C="NumPy raises an error only if the number that you add does not fit into `uint8` by itself, such as 300. A sum "
+    "that does not fit wraps around without a word.",
+)
+def q1():
+    return "B"
+
+
+def _picture_files() -> list[tuple[str]]:
+    """Write four pictures that readers disagree on, and return their paths; they stay until Python ends."""
+    from PIL import Image
+
+    from course_utils.datasets import sample_photo
+
+    folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+    atexit.register(folder.cleanup)
+    cat = sample_photo("cat")[60:160, 100:250]
+    tall = sample_photo("cat")[40:200, 120:220]  # so that not every upright picture is wide
+    coins = sample_photo("coins")[10:90, 20:140]
+    pictures = {  # PNG files: decoders of JPEG may differ by one grey level
+        "colour.png": (cat, 1),
+        "lies_on_its_side.png": (np.rot90(cat), 6),  # to be turned clockwise by 90°
+        "stands_on_its_head.png": (tall[::-1, ::-1], 3),  # to be turned by 180°
+        "grey_16_bits.png": (coins.astype(np.uint16) * 257, 1),  # divided by 256 or by 257, each gives the same
+    }
+    for name, (pixels, orientation) in pictures.items():
+        note = Image.Exif()
+        note[0x0112] = orientation
+        Image.fromarray(np.ascontiguousarray(pixels)).save(Path(folder.name) / name, exif=note)
+    return [(str(Path(folder.name) / name),) for name in pictures]
+
+
+@function(
+    inputs=_picture_files,
+    dtype=True,
+    image=True,
+    hints=(
+        "For each of the three kinds of file, ask what `cv2.imread` and what Pillow makes of it. One of these two "
+        "gets everything right but one thing.",
+        "`cv2.imread` turns the picture upright and gives `uint8` with three channels, in the order BGR. Section 2.3 "
+        "names a second argument that changes the order.",
+    ),
+    remark='With Pillow, `ImageOps.exif_transpose(image).convert("RGB")` reads the photos, but 16-bit grey comes out '
+    "white. The course's `read_image` knows all these files, and transparent ones too.",
+)
+def read_upright(path):
+    import cv2
+
+    return cv2.imread(path, cv2.IMREAD_COLOR_RGB)
+
+
+@read_upright.mistake("The cat is upright but blue: `cv2.imread` gives the channels as blue, green, red.")
+def blue(path):
+    import cv2
+
+    return cv2.imread(path)
+
+
+@read_upright.mistake(
+    "`COLOR_BGR2RGB` is made for `cv2.cvtColor`. For `cv2.imread` the same number means something else: its own "
+    "constants begin with `IMREAD_`."
+)
+def constant_of_another_function(path):
+    import cv2
+
+    return cv2.imread(path, cv2.COLOR_BGR2RGB)
+
+
+@read_upright.mistake(
+    "Colours and range are right, but the photos of the phone lie as the sensor saw them: your reader ignores the "
+    "note. `cv2.imread` obeys it unless told otherwise; for Pillow `ImageOps` has a function."
+)
+def ignores_the_note(path):
+    import cv2
+
+    return cv2.imread(path, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
+
+
+@read_upright.mistake(
+    "You get None. Either `return` is missing, or `cv2.imread` found no file: pass it `path`, without quotes."
+)
+def nothing(path):
+    return None
+
+
+@read_upright.mistake(
+    "Pillow reads the colours right, but it leaves the note about the orientation to you: `ImageOps` has a function "
+    "for it. Then look at the 16-bit picture: `convert` cuts at 255 what it should divide."
+)
+def lying(path):
+    from PIL import Image
+
+    return np.array(Image.open(path).convert("RGB"))
+
+
+@read_upright.mistake(
+    "Colours and orientation are right. The 16-bit picture is white: its numbers go up to 65535, and `convert` cuts "
+    "them at 255 instead of scaling them down."
+)
+def white(path):
+    from PIL import Image, ImageOps
+
+    return np.array(ImageOps.exif_transpose(Image.open(path)).convert("RGB"))
+
+
+@read_upright.mistake(
+    "You return what Pillow found in the file. The photos of the phone lie as the sensor saw them, and the scan has 16 "
+    "bits and no channels."
+)
+def as_stored(path):
+    from PIL import Image
+
+    return np.array(Image.open(path))
+
+
+@read_upright.mistake(
+    "The photos are right. The scan still has 16 bits and no channels: `exif_transpose` turns a picture, and changes "
+    "nothing else."
+)
+def upright_as_stored(path):
+    from PIL import Image, ImageOps
+
+    return np.array(ImageOps.exif_transpose(Image.open(path)))
+
+
+@read_upright.mistake(
+    "`IMREAD_UNCHANGED` means it: nothing is changed, so nothing is turned upright, 16 bits stay 16 bits, and grey "
+    "stays without channels. And the order is still BGR."
+)
+def unchanged(path):
+    import cv2
+
+    return cv2.imread(path, cv2.IMREAD_UNCHANGED)
+
+
+@read_upright.mistake(
+    "`plt.imread` gives floats in 0…1 for PNG files, lets turned pictures lie, and gives no channels for grey ones."
+)
+def floats(path):
+    import matplotlib.pyplot as plt
+
+    return plt.imread(path)
+
+
+def _pictures_to_shrink() -> list[tuple[np.ndarray, int]]:
+    """Return pictures whose sides shrink by whole factors: nothing depends on how a size is rounded."""
+    from course_utils.datasets import sample_photo
+
+    stripes = np.zeros((6, 12), np.uint8)
+    stripes[:, ::3] = 240  # every third column is bright: a mean of 80
+    brick, cat = sample_photo("brick")[:240, :360], sample_photo("cat")[:, :450]
+    return [(stripes, 4), (stripes.T.copy(), 4), (brick, 60), (cat, 75)]
+
+
+@function(
+    inputs=_pictures_to_shrink,
+    dtype=True,
+    image=True,
+    hints=(
+        "One bug is in the order of the two numbers of the size, the other in what the call leaves out. Section 2.6 "
+        "shows both.",
+        "`cv2.resize` wants (width, height). And its `interpolation` must be the one that takes the mean of all pixels "
+        "that it replaces.",
+    ),
+    remark="In your own work, test such a step with a wide picture, a round thing and a fine pattern.",
+)
+def shrink(image, side):
+    import cv2
+
+    rows, columns = image.shape[:2]
+    scale = side / max(rows, columns)
+    return cv2.resize(image, (round(columns * scale), round(rows * scale)), interpolation=cv2.INTER_AREA)
+
+
+@shrink.mistake("Both bugs are still in it: the shape of what comes out is wrong, and so is its pattern.")
+def as_it_was(image, side):
+    import cv2
+
+    rows, columns = image.shape[:2]
+    scale = side / max(rows, columns)
+    return cv2.resize(image, (round(rows * scale), round(columns * scale)))
+
+
+@shrink.mistake(
+    "The shape is right now. What is left is the invented pattern: by default `cv2.resize` looks at the nearest two "
+    "pixels on each axis and skips the others. (If you did ask for another interpolation: pass it by its name, "
+    "`interpolation=…`. The third place in the call belongs to something else.)"
+)
+def skips(image, side):
+    import cv2
+
+    rows, columns = image.shape[:2]
+    scale = side / max(rows, columns)
+    return cv2.resize(image, (round(columns * scale), round(rows * scale)))
+
+
+@shrink.mistake(
+    "The shape is right now. But cubic interpolation skips pixels as the default does: it looks at four on each axis, "
+    "however many it has to replace."
+)
+def cubic(image, side):
+    import cv2
+
+    rows, columns = image.shape[:2]
+    scale = side / max(rows, columns)
+    return cv2.resize(image, (round(columns * scale), round(rows * scale)), interpolation=cv2.INTER_CUBIC)
+
+
+@shrink.mistake(
+    "The shape is right now. But of each block of pixels you keep one and drop the others: that is no mean."
+)
+def nearest(image, side):
+    import cv2
+
+    rows, columns = image.shape[:2]
+    scale = side / max(rows, columns)
+    return cv2.resize(image, (round(columns * scale), round(rows * scale)), interpolation=cv2.INTER_NEAREST)
+
+
+@shrink.mistake(
+    "The invented pattern is gone. The shape is still wrong: a wide picture comes out tall. Which of the two numbers "
+    "does `cv2.resize` want first?"
+)
+def still_tall(image, side):
+    import cv2
+
+    rows, columns = image.shape[:2]
+    scale = side / max(rows, columns)
+    return cv2.resize(image, (round(rows * scale), round(columns * scale)), interpolation=cv2.INTER_AREA)
+
+
+@shrink.mistake(
+    "You make every picture square, so circles become ellipses. Only the longer side is to be `side` pixels long."
+)
+def squashes(image, side):
+    import cv2
+
+    return cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)
+
+
+@shrink.mistake("With `min` you bring the shorter side to `side` pixels, and the longer one is longer than that.")
+def shorter_side(image, side):
+    import cv2
+
+    rows, columns = image.shape[:2]
+    scale = side / min(rows, columns)
+    return cv2.resize(image, (round(columns * scale), round(rows * scale)), interpolation=cv2.INTER_AREA)
+
+
+@quiz(
+    because="A mirrored left hand is a right hand: the picture changes its class and keeps its label.",
+    hints=("Do to your own left hand what each of the three does to the picture.",),
+    A="A left hand that is turned stays a left hand, and people do not hold their hands upright to the degree.",
+    C="A left hand in a darker room is a left hand. Light varies in use, so it should vary in training.",
+)
+def q2():
+    return "B"
+
+
+_CELLS = [12, 8, 14, 6, 10, 12, 8, 12, 6, 10, 12, 10]  # of the modules 1 to 12
+_DEFECTIVE = [1, 1, 4, 2, 2, 3, 3, 0, 0, 1, 6, 7]
+modules = np.repeat(np.arange(1, 13), _CELLS)
+defective = np.concatenate([np.arange(cells) < bad for cells, bad in zip(_CELLS, _DEFECTIVE, strict=True)])
+
+
+def _is_mask(mask) -> bool:
+    values = np.asarray(mask)
+    return values.shape == modules.shape and values.dtype == bool
+
+
+def _cuts_no_module(mask) -> bool:
+    return not set(modules[np.asarray(mask)]) & set(modules[~np.asarray(mask)])
+
+
+def _has_the_right_classes(mask) -> bool:
+    return abs(defective[np.asarray(mask)].mean() - defective.mean()) <= 0.05
+
+
+_NO_MASK = (
+    "A mask is expected: for each of the 120 cells True (test part) or False (training part). A comparison such as "
+    "`modules == 3` makes one."
+)
+_LEAKS = (
+    "At least one module has cells on both sides. Whoever draws or cuts single cells, at random or by their place, "
+    "gives the test part siblings of training cells: decide for each module as a whole."
+)
+_EXCHANGED = "The two parts are exchanged: True stands for the test part, which is the small one."
+_TOO_LARGE_OR_SMALL = "No module is cut in two, but the test part must hold 20 to 30 % of all cells: 24 to 36 of them."
+_TOO_FEW_MODULES = (
+    "The size is right, but fewer than three modules make up the test part. Cells of one module resemble each other: "
+    "a score on them says little about the next module."
+)
+_OTHER_CLASSES = (
+    "No module is cut in two, and the size is right. But among all cells 25 % are defective, and in your test part the "
+    "share is more than five points away from that. Exchange a module for another one."
+)
+
+
+@value(
+    rules=[
+        (_NO_MASK, _is_mask),
+        (_LEAKS, _cuts_no_module),
+        (_EXCHANGED, lambda mask: not 0.7 <= np.mean(mask) <= 0.8),
+        (_TOO_LARGE_OR_SMALL, lambda mask: 0.2 <= np.mean(mask) <= 0.3),
+        (_TOO_FEW_MODULES, lambda mask: len(set(modules[np.asarray(mask)])) >= 3),
+        (_OTHER_CLASSES, _has_the_right_classes),
+    ],
+    hints=(
+        "First choose modules from the table, with pencil and paper: three or four of them, some with many defective "
+        "cells and some with few. Then say it in Python.",
+        "`np.isin(modules, [1, 2])` is True for the cells of the modules 1 and 2. Which list of modules has about 30 "
+        "cells, 7 or 8 of them defective?",
+    ),
+    remark="Many lists are right. For large tables scikit-learn's `StratifiedGroupKFold` looks for one: it keeps "
+    "groups together, and the shares of the classes as equal as it can. Check them all the same.",
+)
+def in_test():
+    return np.isin(modules, [3, 4, 5])
+
+
+@in_test.mistake(_NO_MASK)
+def list_of_modules():
+    return [3, 4, 5]
+
+
+@in_test.mistake(_LEAKS)
+def at_random():
+    return np.random.default_rng(0).random(120) < 0.25
+
+
+@in_test.mistake(_EXCHANGED)
+def training_part():
+    return ~np.isin(modules, [3, 4, 5])
+
+
+@in_test.mistake(_TOO_LARGE_OR_SMALL)
+def three_small_modules():
+    return np.isin(modules, [2, 4, 7])
+
+
+@in_test.mistake(_TOO_FEW_MODULES)
+def two_modules():
+    return np.isin(modules, [3, 6])
+
+
+@in_test.mistake(_OTHER_CLASSES)
+def last_modules():
+    return modules >= 10
+
+
+@quiz(
+    because="Some pictures are black, others far above 1: `RandomBrightness` expects 0…255 unless you write "
+    "`value_range=(0, 1)`. Look at a batch as the network gets it, after every step, before you look for a cause "
+    "elsewhere.",
+    hints=("What is different now, and how could you see it?",),
+    A="Variants do make training slower, but only as long as one can still see what is in the picture. Can one?",
+    B="A smaller learning rate mends a loss that jumps. Here it was fine until the pictures changed.",
+)
+def q3():
+    return "C"
+
+
+_STEPS = ["decode", "augment", "cache", "batch", "shuffle", "resize", "prefetch"]
+
+
+def _in_order(*names: str):
+    """Return a rule: whether these steps come one after the other, with any others between them."""
+
+    def holds(given) -> bool:
+        places = [list(given).index(name) for name in names]
+        return places == sorted(places)
+
+    return holds
+
+
+def _decodes_first(given) -> bool:
+    return all(_in_order("decode", name)(given) for name in ("resize", "augment", "cache", "batch"))
+
+
+_NOT_THE_STEPS = "Write a list with each of the seven names once, spelled as in the task and in quotes."
+_NO_PIXELS_YET = (
+    "Before `decode` there are only names of files. The steps that work on pixels come after it, and so does `cache`: "
+    "it is to keep pixels."
+)
+_FROZEN_VARIANTS = (
+    "`augment` stands before `cache`: the variants of the first epoch are kept, and every later epoch repeats them."
+)
+_FROZEN_ORDER = (
+    "`shuffle` stands before `cache`: the order of the first epoch is kept, and every later epoch repeats it."
+)
+_FULL_SIZE = (
+    "You keep the photos at full size: 36 MB each. Resizing gives the same result each time, so do it once, and keep "
+    "the small picture."
+)
+_SHUFFLES_BATCHES = (
+    "`batch` stands before `shuffle`: then whole batches change places, and the same 32 photos stay together for ever."
+)
+_PREFETCH_EARLY = "`prefetch` prepares what the steps before it give. What comes after it, the network has to wait for."
+
+
+@value(
+    rules=[
+        (_NOT_THE_STEPS, lambda given: not isinstance(given, set | dict) and sorted(given) == sorted(_STEPS)),
+        (_NO_PIXELS_YET, _decodes_first),
+        (_FROZEN_VARIANTS, _in_order("cache", "augment")),
+        (_FROZEN_ORDER, _in_order("cache", "shuffle")),
+        (_FULL_SIZE, _in_order("resize", "cache")),
+        (_SHUFFLES_BATCHES, _in_order("shuffle", "batch")),
+        (_PREFETCH_EARLY, lambda given: list(given)[-1] == "prefetch"),
+    ],
+    hints=(
+        "Sort the steps into two kinds: those that give the same for a photo in every epoch, and those that are to "
+        "give something new. `cache` stands between them.",
+        "Before `cache`: from a name to a small picture. After it: mix single pictures, then pack them. What must come "
+        "last, so that the network never waits?",
+    ),
+    remark="`augment` may also stand before `batch`: the result is as good, only slower. For validation leave out "
+    "`augment` and `shuffle`.",
+)
+def steps():
+    return ["decode", "resize", "cache", "shuffle", "batch", "augment", "prefetch"]
+
+
+@steps.mistake(_NOT_THE_STEPS)
+def without_resize():
+    return ["decode", "cache", "shuffle", "batch", "augment", "prefetch"]
+
+
+@steps.mistake(_NO_PIXELS_YET)
+def keeps_names():
+    return ["cache", "decode", "resize", "shuffle", "batch", "augment", "prefetch"]
+
+
+@steps.mistake(_FROZEN_VARIANTS)
+def keeps_variants():
+    return ["decode", "resize", "augment", "cache", "shuffle", "batch", "prefetch"]
+
+
+@steps.mistake(_FROZEN_ORDER)
+def keeps_order():
+    return ["decode", "resize", "shuffle", "cache", "batch", "augment", "prefetch"]
+
+
+@steps.mistake(_FULL_SIZE)
+def keeps_full_size():
+    return ["decode", "cache", "resize", "shuffle", "batch", "augment", "prefetch"]
+
+
+@steps.mistake(_SHUFFLES_BATCHES)
+def shuffles_batches():
+    return ["decode", "resize", "cache", "batch", "shuffle", "augment", "prefetch"]
+
+
+@steps.mistake(_PREFETCH_EARLY)
+def prefetches_early():
+    return ["decode", "resize", "cache", "prefetch", "shuffle", "batch", "augment"]
