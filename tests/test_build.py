@@ -97,7 +97,8 @@ def test_building_twice_changes_no_byte_and_skips_what_did_not_change(project, c
     cells = nbformat.read(notebook, as_version=4).cells
     assert [cell.get("execution_count") for cell in cells] == [None, 1, 2, 3]
     assert cells[1].outputs[0].text == "2\n"
-    assert "| [09 · Adding](notebooks/09_adding.ipynb) | add | 5 min | 4 min |" in (build.ROOT / "README.md").read_text("utf-8")
+    row = "| [09 · Adding](notebooks/09_adding.ipynb) | add | 5 min | 4 min |"
+    assert row in (build.ROOT / "README.md").read_text("utf-8")
     assert build.main(["9"]) == 0
     assert notebook.read_bytes() == first
     capsys.readouterr()

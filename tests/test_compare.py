@@ -61,6 +61,8 @@ RIGHT = [
     (np.array(3.0), 3),
     (np.empty((0, 3)), np.empty((0, 3))),
     (np.array([1.0, np.nan]), np.array([1.0, np.nan])),
+    (True, np.array([True])),
+    (np.arange(20_000), list(range(20_000))),
 ]
 
 
@@ -172,6 +174,25 @@ WRONG = [
     (SQUARE, SQUARE * 9, "Every value is 9 times what it should be."),
     (GREY, np.pad(GREY[1:-1, 1:-1], 1), "only the border differs"),
     (np.array([1, 2, 3]), np.array([1, 5, 3]), "1 of 3 values differ; the first at 1: expected 2, got 5."),
+    (14_714_688, 14_714_687, "It is off by one."),
+    (138_357_544, 138_357_480, "Expected 138357544, got 138357480."),
+    (np.array([14_714_688, 3]), np.array([14_714_687, 3]), "1 of 2 values differ"),
+    (SHARES, np.ma.array(SHARES, mask=[0, 1, 0]), "masked values"),
+    (["a"], {"a": 1}.keys(), "wrap it in `list(…)`"),
+    ((3, 28), (None, 28), "Entry 0 (counted from 0): It is None: a value is missing here."),
+    (1.5, 1500.0, "1000 times too large"),
+    (1500.0, 1.5, "1000 times too small"),
+    ("padding", "pading", "is a letter wrong"),
+    ("same", "'same'", "quotes inside"),
+    ("max pool", "maxpool", "only in spaces"),
+    (GREY / 255, GREY / 256, "255 is the largest grey value"),
+    (np.array([255, 0, 100], "uint8"), np.array([4, 250, 100], "uint8"), "they go round, as `uint8` does"),
+    (np.array([0, 255, 9]), np.array([-4, 300, 9]), "Values outside of 0…255 are left"),
+    (np.array([0, 1, 0.5]), np.array([-4, 3, 0.5]), "Values outside of 0…1 are left"),
+    (GREY, GREY + 0.7, "cut off what comes after the point"),
+    (np.stack([COLOUR, COLOUR]), np.stack([COLOUR, COLOUR])[..., ::-1], "BGR given for RGB"),
+    (np.stack([COLOUR, COLOUR + 9]), np.stack([COLOUR, COLOUR + 9])[:, ::-1], "Top and bottom are exchanged."),
+    (np.stack([COLOUR, COLOUR + 9]), np.stack([COLOUR, COLOUR + 9])[:, :, ::-1], "Left and right are exchanged."),
     (SQUARE, SQUARE + np.eye(3) * [0, 2, 9], "2 of 9 values differ; the first at (1, 1): expected 5, got 7.0."),
 ]
 
@@ -195,7 +216,19 @@ NOT_MISTAKEN = [  # neither a sign, a factor, a turn nor a shift, although a car
     ((3000, 4000, 3), (4000, 3, 3000), "The entries are right, their order is not."),
     (0.5, 0.75, "Expected 0.5, got 0.75."),
     (7, 2, "Expected 7, got 2."),
+    (np.zeros(3), np.array([2e-4, 1e-4, 2e-4]), "3 of 3 values differ"),
+    (np.zeros((2, 2)), np.ones((2, 2)), "4 of 4 values differ"),
+    (np.full((2, 2), 4.0), np.full((2, 2), 7.0), "4 of 4 values differ"),
+    (np.array([-1.0, -2.0]), np.zeros(2), "2 of 2 values differ"),
+    (np.array([0, 9, 0]), np.array([0.9, 8.2, 0.1]), "3 of 3 values differ"),
+    (np.array([np.inf, 2.0]), np.array([1.0, 2.0]), "1 of 2 values differ"),
+    ("float32", "float64", "Expected 'float32', got 'float64'."),
 ]
+
+
+@pytest.mark.parametrize(("expected", "got"), [(0.005, 0.9), (0.5, 55.0)])
+def test_a_wide_tolerance_invents_no_cause(expected, got):
+    assert difference(expected, got, tolerance=0.05) == f"Expected {expected}, got {got}."
 
 
 @pytest.mark.parametrize(("expected", "got", "words"), NOT_MISTAKEN)
@@ -239,6 +272,17 @@ def test_tolerance():
     assert difference(SHARES, SHARES + 0.01, tolerance=0.02) is None
 
 
+def test_the_amount_is_told_only_if_it_gives_nothing_away():
+    assert difference(SQUARE, SQUARE + 7, reveal=False) == "Every value is too large by the same amount."
+    assert difference(SQUARE, SQUARE * 9, reveal=False) == "Every value is the same multiple of what it should be."
+
+
+@pytest.mark.filterwarnings("error")
+def test_no_warning_reaches_the_notebook():
+    assert difference(np.array([1.0, 2.0]), np.array([1e308, 1.0])).startswith("2 of 2 values differ")
+    assert difference(np.array([1.0, np.inf]), np.array([2.0, 3.0])).startswith("2 of 2 values differ")
+
+
 def test_pixels_are_called_pixels():
     changed = np.array(GREY)
     changed[0, 1] = 99
@@ -250,3 +294,22 @@ def test_a_list_that_contains_itself_ends():
     own = [1]
     own.append(own)
     assert difference([1, 2], own) is not None
+
+
+def _twelve_levels():
+    nested = [0] * 10
+    for _ in range(12):  # 10**13 numbers in the memory of 130
+        nested = [nested] * 10
+    return nested
+
+
+def _both_itself():
+    own = []
+    own += [own, own]
+    return own
+
+
+@pytest.mark.parametrize("make", [_twelve_levels, _both_itself, lambda: [[0] * 10**4] * 10**6])
+@pytest.mark.parametrize("expected", [SQUARE, (3, 3), [1, 2], 3])
+def test_lists_that_would_fill_the_memory_as_arrays_are_not_converted(make, expected):
+    assert len(difference(expected, make())) <= 220

@@ -1,5 +1,6 @@
 """What differs between the expected and the given answer, in the words of a tutor."""
 
+import difflib
 import math
 import types
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ CHANNELS = (1, 3, 4)
 LONGEST = 10_000  # items of a list, set or dict that are looked at
 
 
+@np.errstate(all="ignore")  # a learner's infinities must not print warnings into the notebook
 def difference(
     expected: Any,
     got: Any,
@@ -34,15 +36,16 @@ def difference(
     got : object
         Anything at all. Lists count as arrays, tuples as lists, tensors and Pillow pictures as arrays.
     tolerance : float
-        How far numbers may be off, relative and absolute.
+        How far numbers may be off, relative and absolute; absolute only where the right ones are of an integer type,
+        so that a count of millions must be right to the last digit.
     dtype : bool
         Whether an array must have the dtype of `expected`.
     image : bool
         Whether to speak of pictures, pixels and channels.
     reveal : bool
         Whether the message may say the expected value.
-    where : {"result", "value"}
-        Whether `got` is what a function returned, or what the learner assigned.
+    where : {"result", "value", "entry"}
+        Whether `got` is what a function returned, what the learner assigned, or an item inside of either.
 
     Returns
     -------
@@ -52,6 +55,8 @@ def difference(
     expected, got = _plain(expected), _plain(got)
     if expected is not None and (message := _wrong_kind(expected, got, where)):
         return message
+    if isinstance(got, np.ndarray) and got.size == 1 and isinstance(expected, bool | int | float | str):
+        got = _plain(got.reshape(-1)[0])  # an array of one element stands for the element
     options = {"tolerance": tolerance, "dtype": dtype, "image": image, "reveal": reveal, "where": where}
     if isinstance(expected, np.ndarray):
         return _array(expected, got, options)
@@ -74,23 +79,29 @@ def _plain(got: Any) -> Any:
     convertible = hasattr(type(got), "__array__") or hasattr(type(got), "__array_interface__")
     if library in {"tensorflow", "keras", "torch", "PIL"} and convertible:
         got = np.asarray(got.detach() if library == "torch" else got)
-    if isinstance(got, np.ndarray):
+    if isinstance(got, np.ndarray) and not np.ma.is_masked(got):
         got = np.asarray(got)
     return got.item() if isinstance(got, np.generic) else got
 
 
 def _wrong_kind(expected: Any, got: Any, where: str) -> str | None:
     """Recognise an answer that is no data at all."""
-    what = "The result" if where == "result" else "Your answer"
+    what, cause = {
+        "result": ("The result", "did you forget `return`?"),
+        "value": ("Your answer", "assign a value to it."),
+        "entry": ("It", "a value is missing here."),
+    }[where]
     if got is None:
-        return f"{what} is None: " + ("did you forget `return`?" if where == "result" else "assign a value to it.")
+        return f"{what} is None: {cause}"
+    if isinstance(got, np.ma.MaskedArray):
+        return f"{what} is an array with masked values: fill them with `.filled(…)`."
     if isinstance(got, type):
         return f"{what} is the type `{got.__name__}` itself, not a value of it."
     if isinstance(got, types.ModuleType):
         return f"{what} is a module: which of its functions did you mean to call?"
     if callable(got):
         return f"{what} is a function: call it, with `()`, to get what it returns."
-    if isinstance(got, Iterator | range):
+    if isinstance(got, Iterator | range | type({}.keys()) | type({}.values()) | type({}.items())):
         return f"{what} is {short(type(got).__name__)[1:-1]}, which makes its items later: wrap it in `list(…)`."
     if isinstance(got, str) and not isinstance(expected, str):
         if (
@@ -122,8 +133,16 @@ def _expected(expected: Any, got: Any, options: dict) -> str:
     return f"{short(got)} is not right." if type(got) is type(expected) else f"{short(got)} is not {_kind(expected)}."
 
 
-def _close(expected: Any, got: Any, tolerance: float) -> Any:
-    return np.isclose(got, expected, rtol=tolerance, atol=tolerance, equal_nan=True)
+def _close(expected: Any, got: Any, tolerance: float, whole: bool = False) -> Any:
+    return np.isclose(got, expected, rtol=0 if whole else tolerance, atol=tolerance, equal_nan=True)
+
+
+def _explains(expected: Any, mended: Any, tolerance: float) -> bool:
+    """Return whether a cause accounts for the answer; in relative terms, or any two tiny numbers would be related."""
+    floor = 1e-7 * np.max(np.abs(expected), initial=0, where=np.isfinite(expected))
+    return np.shape(mended) == np.shape(expected) and np.allclose(
+        mended, expected, rtol=min(tolerance, 1e-3), atol=floor, equal_nan=True
+    )
 
 
 # --- numbers
@@ -134,13 +153,13 @@ NUMBER_CAUSES: tuple[tuple[Callable[[float], float], str], ...] = (  # what make
     (lambda x: x / 255, "It is 255 times too large: values in 0…255 where 0…1 are meant?"),
     (lambda x: x * 100, "It is 100 times too small: a share where a percentage is meant?"),
     (lambda x: x / 100, "It is 100 times too large: a percentage where a share is meant?"),
+    (lambda x: x * 1000, "It is 1000 times too small: check the units."),
+    (lambda x: x / 1000, "It is 1000 times too large: check the units."),
     (lambda x: 1 / x, "It is the reciprocal: divide the other way round."),
 )
 
 
 def _number(expected: float, got: Any, options: dict) -> str | None:
-    if isinstance(got, np.ndarray) and got.size == 1:
-        got = got.item()
     if isinstance(got, bool) or not isinstance(got, int | float):
         shape = f" of shape {got.shape}" if isinstance(got, np.ndarray) else ""
         return f"One number is expected, got {short(got) if not shape else 'an array' + shape}."
@@ -148,14 +167,14 @@ def _number(expected: float, got: Any, options: dict) -> str | None:
         got = float(got) if abs(got) > 2**53 or isinstance(got, float) else got
     except OverflowError:
         return "Your number is too large to be true."
-    if _close(expected, got, options["tolerance"]):
+    if _close(expected, got, options["tolerance"], whole=isinstance(expected, int)):
         return None
     if math.isnan(got) or math.isinf(got):
         return f"Got {got}: something was divided by zero, or the logarithm of zero taken."
     said = f"Expected {short(expected)}, got {short(got)}." if options["reveal"] else f"{short(got)} is not right."
     if expected != 0 and got != 0:
         for cause, words in NUMBER_CAUSES:
-            if _close(expected, cause(got), options["tolerance"]):
+            if _explains(expected, cause(got), options["tolerance"]):
                 return f"{said} {words}"
     rounded = any(round(expected, digits) == got for digits in range(4))
     if isinstance(expected, float) and rounded and (got != int(got) or abs(expected) > FEW):
@@ -175,6 +194,14 @@ def _text(expected: str, got: Any, options: dict) -> str | None:
         return None
     if got.strip().casefold() == expected.strip().casefold():
         return f"{short(got)} differs only in capital letters or spaces."
+    if "".join(got.split()) == "".join(expected.split()):
+        return f"{short(got)} differs only in spaces."
+    if got.strip("\"'`“”‘’") == expected:
+        return f"{short(got)} has quotes inside the text: one pair around it is enough."
+    digits = [[c for c in text if c.isdigit()] for text in (expected, got)]  # float32 is no typo of float64
+    comparable = len(expected) > 4 and abs(len(got) - len(expected)) <= 2 and digits[0] == digits[1]
+    if comparable and difflib.SequenceMatcher(None, expected, got).ratio() > 0.8:
+        return f"{_expected(expected, got, options)} It is close: is a letter wrong, missing or too many?"
     return _expected(expected, got, options)
 
 
@@ -188,11 +215,12 @@ def _items(got: Any) -> list | None:
 def _sequence(expected: tuple | list, got: Any, options: dict) -> str | None:
     items = _items(got)
     kind = _kind(expected)
+    inner = options | {"where": "entry"}
     if items is None:
         return f"{kind.capitalize()} with {len(expected)} entries is expected, got {short(got)}."
 
     def same(one: Any, other: Any) -> bool:
-        return difference(one, other, **options) is None
+        return difference(one, other, **inner) is None
 
     def equal(ones: Any, others: list) -> bool:
         return len(ones) == len(others) and all(map(same, ones, others))
@@ -214,7 +242,7 @@ def _sequence(expected: tuple | list, got: Any, options: dict) -> str | None:
     if not left:
         return f"{said} The entries are right, their order is not."
     first = next(i for i, (one, other) in enumerate(zip(expected, items, strict=True)) if not same(one, other))
-    return f"Entry {first} (counted from 0): {difference(expected[first], items[first], **options)}"
+    return f"Entry {first} (counted from 0): {difference(expected[first], items[first], **inner)}"
 
 
 def _shape_cause(expected: tuple, items: list, equal: Callable) -> str | None:
@@ -245,7 +273,7 @@ def _dict(expected: dict, got: Any, options: dict) -> str | None:
     if extra := [key for key in list(got)[:LONGEST] if key not in expected]:
         return f"There should be no key {short(extra[0])}."
     for key, value in expected.items():
-        if message := difference(value, got[key], **options):
+        if message := difference(value, got[key], **options | {"where": "entry"}):
             return f"Under the key {short(key)}: {message}"
     return None
 
@@ -262,26 +290,39 @@ def _set(expected: set, got: Any) -> str | None:
 
 # --- arrays
 
+
+def _sides(array: np.ndarray) -> tuple[int, int]:
+    """Return which axes are rows and columns: behind the first in a batch of pictures."""
+    return (1, 2) if array.ndim == 4 else (0, 1)
+
+
 # What makes the given array right → what happened. In this order: the likelier cause comes first.
 ARRAY_CAUSES: tuple[tuple[Callable[[np.ndarray], np.ndarray], str], ...] = (
     (
-        lambda a: a[..., ::-1] if a.ndim == 3 and a.shape[2] == 3 else a,
+        lambda a: a[..., ::-1] if a.ndim > 2 and a.shape[-1] == 3 else a,
         "Red and blue are exchanged: BGR given for RGB.",
     ),
     (lambda a: -a, "Every value has the wrong sign."),
     (lambda a: a * 255, "Every value is 255 times too small: 0…1 given for 0…255."),
     (lambda a: a / 255, "Every value is 255 times too large: 0…255 given for 0…1."),
-    (lambda a: np.swapaxes(a, 0, 1) if a.ndim > 1 else a, "Rows and columns are exchanged (transposed)."),
-    (lambda a: np.flip(a, 1) if a.ndim > 1 else a, "Left and right are exchanged."),
+    (lambda a: np.swapaxes(a, *_sides(a)) if a.ndim > 1 else a, "Rows and columns are exchanged (transposed)."),
+    (lambda a: np.flip(a, _sides(a)[1]) if a.ndim > 1 else a, "Left and right are exchanged."),
+    (lambda a: np.flip(a, 1) if a.ndim == 4 else a, "Top and bottom are exchanged."),
     (lambda a: np.flip(a, 0), "The order along the first axis is reversed."),
-    (lambda a: np.rot90(a, 2) if a.ndim > 1 else a, "It is turned by half a turn (flipped both ways)."),
-    (lambda a: np.rot90(a) if a.ndim > 1 else a, "It is turned by a quarter."),
-    (lambda a: np.rot90(a, 3) if a.ndim > 1 else a, "It is turned by a quarter."),
+    (lambda a: np.rot90(a, 2, _sides(a)) if a.ndim > 1 else a, "It is turned by half a turn (flipped both ways)."),
+    (lambda a: np.rot90(a, 1, _sides(a)) if a.ndim > 1 else a, "It is turned by a quarter."),
+    (lambda a: np.rot90(a, 3, _sides(a)) if a.ndim > 1 else a, "It is turned by a quarter."),
+    (lambda a: a * 256 / 255, "Every value was divided by 256 (or multiplied by 255): 255 is the largest grey value."),
+    (lambda a: np.clip(a, 0, 255), "Values outside of 0…255 are left: limit them with `np.clip`."),
+    (lambda a: np.clip(a, 0, 1), "Values outside of 0…1 are left: limit them with `np.clip`."),
 )
 
 
 def _array(expected: np.ndarray, got: Any, options: dict) -> str | None:
-    if isinstance(got, list | tuple) and len(got) <= LONGEST:
+    if isinstance(got, list | tuple):
+        shape = _outer_shape(got)
+        if shape != expected.shape and (len(shape) > expected.ndim + 2 or math.prod(shape) > LONGEST):
+            return _other_shape(expected.shape, shape, options)
         try:
             got = np.asarray([_plain(item) for item in got])
         except ValueError:
@@ -292,7 +333,7 @@ def _array(expected: np.ndarray, got: Any, options: dict) -> str | None:
         else:
             return f"An array of shape {expected.shape} is expected, got {short(got)}."
     if got.shape != expected.shape:
-        return _other_shape(expected, got, options)
+        return _other_shape(expected.shape, got.shape, options)
     if got.size > MOST_ELEMENTS:
         return "Your array is too large to be looked at."
     if got.dtype.kind not in "biuf":
@@ -304,10 +345,21 @@ def _array(expected: np.ndarray, got: Any, options: dict) -> str | None:
     return _values(expected, got, options)
 
 
-def _other_shape(expected: np.ndarray, got: np.ndarray, options: dict) -> str:
+def _outer_shape(got: Any) -> tuple:
+    """Return the shape that a nested list seems to have, by its first items: NumPy would visit all of them.
+
+    A list that holds a list twice, that holds a list twice, and so on, takes no memory, but its array would.
+    """
+    shape: tuple = ()
+    while isinstance(got, list | tuple) and len(shape) < 8:
+        shape += (len(got),)
+        got = got[0] if got else None
+    return shape + got.shape if isinstance(got, np.ndarray) else shape
+
+
+def _other_shape(want: tuple, have: tuple, options: dict) -> str:
     """Say in words how two shapes differ."""
-    want, have = expected.shape, got.shape
-    said = f"Expected shape {want}, got {have}." if options["reveal"] or got.ndim else f"The shape {have} is not right."
+    said = f"Expected shape {want}, got {have}." if options["reveal"] or have else f"The shape {have} is not right."
     if len(want) > 1 and have == (want[1], want[0], *want[2:]):
         return f"{said} Rows and columns are exchanged: transposed, or (width, height) for (height, width)?"
     if len(want) == 3 and have == (want[2], *want[:2]):
@@ -326,7 +378,7 @@ def _other_shape(expected: np.ndarray, got: np.ndarray, options: dict) -> str:
 def _values(expected: np.ndarray, got: np.ndarray, options: dict) -> str | None:
     """Compare two arrays of one shape; recognise what happened to the values."""
     want, have = expected.astype(float), got.astype(float)
-    right = _close(want, have, options["tolerance"])
+    right = _close(want, have, options["tolerance"], whole=expected.dtype.kind in "iu")
     if right.all():
         return _other_dtype(expected, got) if options["dtype"] else None
     unclear = ~np.isfinite(have)
@@ -334,11 +386,15 @@ def _values(expected: np.ndarray, got: np.ndarray, options: dict) -> str | None:
         return f"{unclear.sum()} of {have.size} values are NaN or infinite: was something divided by zero?"
     for cause, words in ARRAY_CAUSES:
         mended = cause(have)
-        if mended.shape == want.shape and _close(want, mended, options["tolerance"]).all():
+        blurred = np.ptp(mended) == 0 < np.ptp(have)  # what makes all values equal explains nothing
+        if mended is not have and not blurred and _explains(want, mended, options["tolerance"]):
             return words
     off = have - want
     if expected.dtype.kind in "iu" and got.dtype.kind == "f" and np.abs(off).max() < 1 and np.abs(want).max() > FEW:
-        return "The values are off by less than 1: round them and turn them into whole numbers."
+        if (np.rint(have) == want).all():
+            return "The values are off by less than 1: round them and turn them into whole numbers."
+        if (np.trunc(have) == want).all():
+            return "The values are off by less than 1: cut off what comes after the point."
     if (
         expected.dtype.kind == "f"
         and np.abs(off).max() < 1
@@ -348,15 +404,31 @@ def _values(expected: np.ndarray, got: np.ndarray, options: dict) -> str | None:
         return "The values have lost what comes after the point: were they turned into whole numbers too early?"
     if (want == np.trunc(want)).all() and (off % 256 == 0).all():
         return "Values have wrapped around at 256, as `uint8` does: compute in a larger type."
-    if (np.clip(want, 0, 255) == have).all():
+    if got.dtype == np.uint8 and not right.all() and _restarts(want, off, right):
+        return "Where values should stop at 0 or 255 they go round, as `uint8` does: compute in a larger type."
+    if np.ptp(have) > 0 and (np.clip(want, 0, 255) == have).all():
         return "Values outside of 0…255 were cut off."
-    if want.size > 1 and np.ptp(off) <= options["tolerance"] * max(1.0, np.abs(off).max()):
-        return f"Every value is too {'large' if off.flat[0] > 0 else 'small'} by {abs(off.flat[0]):.4g}."
+    varied = np.isfinite(want).all() and np.ptp(want) > 0  # all offsets and factors fit values that are all equal
+    if varied and np.ptp(off) <= options["tolerance"] * max(1.0, np.abs(off).max()):
+        side, by = "large" if off.flat[0] > 0 else "small", abs(off.flat[0])
+        return f"Every value is too {side} by " + (f"{by:.4g}." if options["reveal"] else "the same amount.")
     factor = np.divide(have, want, out=np.full_like(want, np.nan), where=(want != 0) & (have != 0))
     known = factor[~np.isnan(factor)]
-    if known.size > 1 and ((want == 0) == (have == 0)).all() and np.ptp(known) <= 1e-3 * abs(known[0]):
-        return f"Every value is {known[0]:.4g} times what it should be."
+    if (
+        varied
+        and known.size > 1
+        and ((want == 0) == (have == 0)).all()
+        and np.ptp(known) <= 1e-3 * abs(known[0]) < abs(known[0] - 1)
+    ):
+        times = f"{known[0]:.4g} times" if options["reveal"] else "the same multiple of"
+        return f"Every value is {times} what it should be."
     return _where(expected, got, right, options)
+
+
+def _restarts(want: np.ndarray, off: np.ndarray, right: np.ndarray) -> bool:
+    """Return whether exactly the limited values are wrong, and mostly by more than half the range."""
+    limited = (want[~right] == 0) | (want[~right] == 255)
+    return bool(right.any() and limited.all() and np.abs(off[~right]).mean() > 128)
 
 
 def _other_dtype(expected: np.ndarray, got: np.ndarray) -> str | None:
