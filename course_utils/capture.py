@@ -47,6 +47,7 @@ def upload_image(fallback: np.ndarray | str) -> Callable[[], np.ndarray]:
         Takes nothing and returns an ndarray: the fallback, or uint8 (H, W, 3) as `images.read_image` gives it.
     """
     button = widgets.FileUpload(accept="image/*", multiple=False, description="Choose a picture")
+    button.layout.width = "max-content"  # the usual width cuts the words off
     current, show, say = _stage(button, fallback, "The bundled picture is used until you choose one.")
 
     def chosen(change: dict) -> None:

@@ -107,6 +107,14 @@ def test_one_line_names_the_line_of_the_cell_not_of_the_library():
     assert one_line(error) == wanted + place  # the file's name tells that it is a cell
 
 
+def test_one_line_of_opencv_gives_its_reason():
+    import cv2
+
+    error = run_limited(lambda: cv2.resize(np.zeros((4, 4), "uint8"), (2.5, 2))).error
+    assert one_line(error).startswith("error: (-5:Bad argument) in function 'resize'")
+    assert "Can't parse 'dsize'" in one_line(error)
+
+
 def test_one_line_without_a_place():
     assert one_line(ValueError("bad")) == "ValueError: bad"
     assert one_line(KeyboardInterrupt()) == "KeyboardInterrupt"

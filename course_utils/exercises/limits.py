@@ -133,7 +133,7 @@ def one_line(error: BaseException, code: CodeType | None = None) -> str:
     str
         Such as ``ZeroDivisionError: division by zero (line 2 of your cell: return a / 0)``.
     """
-    text = short(_Said(error), 120)
+    text = short(_Said(error), 160)
     place = None
     for frame, number in traceback.walk_tb(error.__traceback__):
         file = frame.f_code.co_filename
@@ -153,7 +153,7 @@ class _Said:
 
     def __repr__(self) -> str:
         try:
-            words = str(self.error)
+            words = re.sub(r"^OpenCV\([^)]*\) \S+ error: ", "", str(self.error))  # the reason, not OpenCV's own file
         except Exception:  # a __str__ may do anything
             words = ""
         return type(self.error).__name__ + (f": {words}" if words else "")
