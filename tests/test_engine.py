@@ -165,7 +165,7 @@ def test_a_blank_that_only_running_finds_is_not_attempted():
     [
         (forgets, "`pad([[1, 2], [3, 4]], 1)` gives nothing (None): did you forget `return`?"),
         (breaks, "`pad([[1, 2], [3, 4]], 1)` stops with IndexError: too many indices for array"),
-        (leaves, "stops with SystemExit: bye (line 2 of your cell: sys.exit"),
+        (leaves, "stops with SystemExit: bye (line 2 of your cell: `sys.exit"),
         (one_argument, "`pad` is called with 2 argument(s): `(image, width)`."),
         (np.zeros((4, 4)), "Pass the function itself, without calling it: `check(pad)`."),
         (None, "Pass the function itself, without calling it: `check(pad)`. This is None."),
@@ -183,7 +183,7 @@ def test_what_a_wrong_function_is_told(answer, words):
 
 def test_the_line_of_an_exception_is_the_one_in_the_cell():
     line = breaks.__code__.co_firstlineno + 2
-    assert f"(line {line} of your cell: return image[border, border, border])" in said(pad, breaks)
+    assert f"(line {line} of your cell: `return image[border, border, border]`)" in said(pad, breaks)
 
 
 @pytest.mark.parametrize("answer", [changes_its_input, with_an_index, np.pad])

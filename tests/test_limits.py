@@ -102,7 +102,7 @@ def test_one_line_names_the_line_of_the_cell_not_of_the_library():
     source = "import numpy as np\n\ndef f(x):\n    y = x + 1\n    return np.ones(3).reshape(y, 7)\n"
     error, function = raised(source, "ipykernel_1/2.py")
     wanted = "ValueError: cannot reshape array of size 3 into shape (3,7)"
-    place = " (line 5 of your cell: return np.ones(3).reshape(y, 7))"
+    place = " (line 5 of your cell: `return np.ones(3).reshape(y, 7)`)"
     assert one_line(error, function.__code__) == wanted + place
     assert one_line(error) == wanted + place  # the file's name tells that it is a cell
 

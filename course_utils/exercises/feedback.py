@@ -92,5 +92,5 @@ def draw_comparison(expected: np.ndarray, got: np.ndarray) -> bytes:
         axis.set_title(title)
         axis.set_axis_off()
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
+    figure.savefig(buffer, format="png", bbox_inches="tight")
     return buffer.getvalue()

@@ -131,7 +131,7 @@ def one_line(error: BaseException, code: CodeType | None = None) -> str:
     Returns
     -------
     str
-        Such as ``ZeroDivisionError: division by zero (line 2 of your cell: return a / 0)``.
+        Such as ``ZeroDivisionError: division by zero (line 2 of your cell: `return a / 0`)``.
     """
     text = short(_Said(error), 160)
     place = None
@@ -142,7 +142,7 @@ def one_line(error: BaseException, code: CodeType | None = None) -> str:
     if place is None:
         return text
     source = linecache.getline(*place).strip()[:80]
-    return f"{text} (line {place[1]} of your cell{': ' + source if source else ''})"
+    return f"{text} (line {place[1]} of your cell{f': `{source}`' if source else ''})"
 
 
 class _Said:
