@@ -119,7 +119,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     make = make_solutions if options.kind == "solutions" else make_worksheet
     folder = options.folder.resolve()
-    if folder == build.NOTEBOOKS.resolve():
+    if folder.exists() and folder.samefile(build.NOTEBOOKS):
         print("This folder holds the notebooks of the learners: choose another one for the copies.", file=sys.stderr)
         return 1
     os.environ["COLUMNS"] = "120"
@@ -134,7 +134,7 @@ def main(arguments: list[str] | None = None) -> int:
     for lesson in lessons:
         try:
             print(make(lesson, folder), flush=True)
-        except LessonError as error:
+        except (LessonError, OSError) as error:
             failed = True
             print(error, file=sys.stderr)
     return int(failed)

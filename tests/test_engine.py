@@ -95,7 +95,9 @@ def test_a_known_mistake_is_named_and_its_smallest_input_shown():
 
 def test_the_first_input_that_fails_is_shown():
     text = said(pad, lambda image, width: np.pad(image, min(width, 1)))
-    assert "`pad([[0., 0., 0.], [0., 0., 0.], [0., 0., 0.]], 2)` goes wrong (smaller inputs came out right)." in text
+    assert (
+        "`pad([[0., 0., 0.], [0., 0., 0.], [0., 0., 0.]], 2)` (the input before it came out right) goes wrong." in text
+    )
 
 
 def forgets(image, width):
@@ -194,8 +196,49 @@ def test_unusual_but_right(answer):
 def test_an_endless_loop_is_told(monkeypatch):
     monkeypatch.setattr(pad, "seconds", 0.2)
     assert (
-        said(pad, endless) == "✘ Not yet. `pad([[1, 2], [3, 4]], 1)` did not end within 0.2 s: does a loop never stop?"
+        said(pad, endless)
+        == "✘ Not yet. `pad([[1, 2], [3, 4]], 1)` did not end within 0.2 s: does a loop never stop, or is it only slow?"
     )
+
+
+def collects(image, width, seen=[]):  # noqa: B006 (the bug it shows)
+    seen.append(np.pad(image, width))
+    return seen[0] if len(seen) == 1 else seen
+
+
+def asks(image, width):
+    return np.pad(image, int(input("width? ")))
+
+
+def test_what_a_function_changes_later_does_not_spoil_its_first_result():
+    buffer = np.zeros((4, 4))
+
+    def reuses(image, width):
+        buffer[...] = 0
+        buffer[1:-1, 1:-1] = image[:2, :2]
+        return buffer
+
+    assert "2)` (the input before it came out right) goes wrong. Expected shape (7, 7)" in said(pad, reuses)
+    assert "2)` (the input before it came out right) goes wrong." in said(pad, collects)
+
+
+def test_waiting_for_input_is_told(monkeypatch):
+    monkeypatch.setattr("builtins.input", lambda _: endless(1, 1))
+    monkeypatch.setattr(pad, "seconds", 0.2)
+    assert said(pad, asks).endswith("waits at `input()`: the values come as arguments, so leave it out.")
+
+
+def test_a_fault_of_the_course_is_no_fault_of_the_learner():
+    def missing():
+        raise FileNotFoundError("coins.png")
+
+    broken = function(hints=(), inputs=missing)(pad.reference)
+    feedback = broken.judge(pad.reference)
+    assert feedback.status == "note"
+    assert "`pad` could not be prepared: FileNotFoundError: coins.png. This is the course's fault" in feedback.text
+    forgetful = function(hints=(), inputs=lambda: [(1, 2)])(lambda image, width: None)
+    assert forgetful.judge(lambda image, width: None).status == "note"
+    assert value(hints=())(missing).judge(3).status == "note"
 
 
 # --- values, models, quiz
@@ -216,6 +259,11 @@ def test_rules_are_asked_in_their_order():
     assert ordered.judge([1, ...]).status == "not attempted"
 
 
+def test_several_numbers_may_be_passed_without_a_tuple(capsys):
+    ordered.check(1, 2)
+    assert capsys.readouterr().out == "✔ Correct.\n"
+
+
 def test_models():
     assert said(small, small.right_answer) == "✔ Correct."
     assert said(small, network(5)) == "✘ Not yet. It has too many parameters."
@@ -225,6 +273,10 @@ def test_models():
 
     assert "begin it with `keras.Input(...)`" in said(small, keras.Sequential([keras.layers.Dense(2)]))
     assert small.judge(...).status == "not attempted"
+    history = keras.callbacks.History()
+    assert said(small, history).endswith("That is what `fit` returns: pass the network itself.")
+    assert "Call your function" not in said(small, keras.layers.Dense(2))
+    assert said(parameters, keras.Input((3,))).startswith("✘ Not yet. One number is expected, got <KerasTensor")
 
 
 def test_a_model_exercise_before_keras_is_imported(monkeypatch):
@@ -290,6 +342,15 @@ def test_check_shows_and_records(monkeypatch, capsys):
     assert recorded == [("test_engine", "parameters", "correct")]
     parameters.check()
     assert "Not attempted" in capsys.readouterr().out
+
+
+def test_stop_ends_a_check_with_one_line(monkeypatch, capsys):
+    def stopped(answer):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(parameters, "judge", stopped)
+    parameters.check(3)
+    assert capsys.readouterr().out == "→ Note Stopped.\n"
 
 
 def test_an_exercise_says_how_to_use_it():

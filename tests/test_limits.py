@@ -1,6 +1,9 @@
 """Running foreign code: it returns, raises, never ends, or says something that cannot be shown."""
 
 import linecache
+import os
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -47,6 +50,52 @@ def test_an_endless_loop_is_stopped(function, capfd):
 def test_a_function_that_cannot_be_stopped_is_left_behind(monkeypatch):
     monkeypatch.setattr(limits, "GRACE_S", 0.1)
     assert run_limited(time.sleep, (1,), seconds=0.1) == (None, None, False)
+
+
+STOPPED = """
+import os, signal, threading, time
+from course_utils.exercises.limits import run_limited
+
+def endless():
+    while True:
+        pass
+
+threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+try:
+    run_limited(run_limited, (endless, (), 60), 60)
+except KeyboardInterrupt:
+    time.sleep(0.5)
+    print("stopped", threading.active_count())
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="sends a POSIX signal")
+def test_the_stop_button_stops_the_function_too():
+    run = subprocess.run([sys.executable, "-c", STOPPED], capture_output=True, text=True, timeout=60)
+    assert (run.stdout, run.stderr) == ("stopped 1\n", "")
+
+
+def test_a_flood_of_words_is_cut_off(capsys):
+    def floods():
+        for number in range(100_000):
+            print(number)
+
+    assert run_limited(floods).finished
+    out = capsys.readouterr().out
+    assert out.startswith("0\n1\n2\n") and out.endswith("\n… (more was printed)\n")
+    assert len(out) == limits.MOST_PRINTED + len("\n… (more was printed)\n")
+
+
+def test_an_import_is_not_broken_off(tmp_path, monkeypatch):
+    (tmp_path / "slow_to_load.py").write_text("import time\ntime.sleep(0.5)\nready = True\n")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def imports():
+        import slow_to_load
+
+        return slow_to_load.ready
+
+    assert run_limited(imports, seconds=0.1) == (True, None, True)
 
 
 class Hostile:
@@ -111,7 +160,7 @@ def test_one_line_of_opencv_gives_its_reason():
     import cv2
 
     error = run_limited(lambda: cv2.resize(np.zeros((4, 4), "uint8"), (2.5, 2))).error
-    assert one_line(error).startswith("error: (-5:Bad argument) in function 'resize'")
+    assert one_line(error).startswith("cv2.error: (-5:Bad argument) in function 'resize'")
     assert "Can't parse 'dsize'" in one_line(error)
 
 

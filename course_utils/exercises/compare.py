@@ -1,7 +1,9 @@
 """What differs between the expected and the given answer, in the words of a tutor."""
 
+import contextlib
 import difflib
 import math
+import numbers
 import types
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -24,6 +26,7 @@ def difference(
     tolerance: float = 1e-6,
     dtype: bool = False,
     image: bool = False,
+    shape: bool = False,
     reveal: bool = True,
     where: str = "result",
 ) -> str | None:
@@ -42,6 +45,8 @@ def difference(
         Whether an array must have the dtype of `expected`.
     image : bool
         Whether to speak of pictures, pixels and channels.
+    shape : bool
+        Whether a tuple is the shape of an array, so that the message may speak of axes.
     reveal : bool
         Whether the message may say the expected value.
     where : {"result", "value", "entry"}
@@ -55,9 +60,11 @@ def difference(
     expected, got = _plain(expected), _plain(got)
     if expected is not None and (message := _wrong_kind(expected, got, where)):
         return message
+    options = {"tolerance": tolerance, "dtype": dtype, "image": image, "shape": shape, "reveal": reveal, "where": where}
     if isinstance(got, np.ndarray) and got.size == 1 and isinstance(expected, bool | int | float | str):
-        got = _plain(got.reshape(-1)[0])  # an array of one element stands for the element
-    options = {"tolerance": tolerance, "dtype": dtype, "image": image, "reveal": reveal, "where": where}
+        only = got.reshape(-1)[0]  # an array of one element stands for the element, but the message speaks of the array
+        right = difference(expected, only, **options) is None
+        return None if right else f"{_kind(expected).capitalize()} is expected, got {short(got)}."
     if isinstance(expected, np.ndarray):
         return _array(expected, got, options)
     if isinstance(expected, bool) or expected is None:
@@ -77,8 +84,9 @@ def _plain(got: Any) -> Any:
     """Turn tensors, pictures, array subclasses and NumPy scalars into plain arrays and Python's own numbers."""
     library = type(got).__module__.partition(".")[0]
     convertible = hasattr(type(got), "__array__") or hasattr(type(got), "__array_interface__")
-    if library in {"tensorflow", "keras", "torch", "PIL"} and convertible:
-        got = np.asarray(got.detach() if library == "torch" else got)
+    if library in {"tensorflow", "keras", "torch", "PIL", "pandas"} and convertible:
+        with contextlib.suppress(Exception):  # such as a symbolic tensor, which has no values
+            got = np.asarray(got.detach() if library == "torch" else got)
     if isinstance(got, np.ndarray) and not np.ma.is_masked(got):
         got = np.asarray(got)
     return got.item() if isinstance(got, np.generic) else got
@@ -102,7 +110,7 @@ def _wrong_kind(expected: Any, got: Any, where: str) -> str | None:
     if callable(got):
         return f"{what} is a function: call it, with `()`, to get what it returns."
     if isinstance(got, Iterator | range | type({}.keys()) | type({}.values()) | type({}.items())):
-        return f"{what} is {short(type(got).__name__)[1:-1]}, which makes its items later: wrap it in `list(…)`."
+        return f"{what} is a `{type(got).__name__}` object, which makes its items later: wrap it in `list(…)`."
     if isinstance(got, str) and not isinstance(expected, str):
         if (
             isinstance(expected, int | float)
@@ -151,15 +159,15 @@ NUMBER_CAUSES: tuple[tuple[Callable[[float], float], str], ...] = (  # what make
     (lambda x: -x, "The size is right, the sign is not."),
     (lambda x: x * 255, "It is 255 times too small: values in 0…1 where 0…255 are meant?"),
     (lambda x: x / 255, "It is 255 times too large: values in 0…255 where 0…1 are meant?"),
-    (lambda x: x * 100, "It is 100 times too small: a share where a percentage is meant?"),
-    (lambda x: x / 100, "It is 100 times too large: a percentage where a share is meant?"),
-    (lambda x: x * 1000, "It is 1000 times too small: check the units."),
-    (lambda x: x / 1000, "It is 1000 times too large: check the units."),
+    (lambda x: x * 100 if x <= 1 < 100 * x else 0.0, "It is 100 times too small: a share where a percentage is meant?"),
+    (lambda x: x / 100 if x / 100 <= 1 < x else 0.0, "It is 100 times too large: a percentage where a share is meant?"),
     (lambda x: 1 / x, "It is the reciprocal: divide the other way round."),
 )
 
 
 def _number(expected: float, got: Any, options: dict) -> str | None:
+    if isinstance(got, numbers.Rational) and not isinstance(got, int):
+        got = float(got)
     if isinstance(got, bool) or not isinstance(got, int | float):
         shape = f" of shape {got.shape}" if isinstance(got, np.ndarray) else ""
         return f"One number is expected, got {short(got) if not shape else 'an array' + shape}."
@@ -228,8 +236,7 @@ def _sequence(expected: tuple | list, got: Any, options: dict) -> str | None:
     said = f"Expected {short(expected)}, got {short(got)}." if options["reveal"] else f"{short(got)} is not right."
     if equal(expected, items):
         return None
-    shape = isinstance(expected, tuple) and len(expected) > 1 and all(type(entry) is int for entry in expected)
-    if shape and (cause := _shape_cause(tuple(expected), items, equal)):
+    if options["shape"] and (cause := _shape_cause(tuple(expected), items, equal)):
         return f"{said} {cause}"
     if len(items) != len(expected):
         return f"It has {len(items)} entries, but {len(expected)} are expected."
@@ -312,6 +319,7 @@ ARRAY_CAUSES: tuple[tuple[Callable[[np.ndarray], np.ndarray], str], ...] = (
     (lambda a: np.rot90(a, 2, _sides(a)) if a.ndim > 1 else a, "It is turned by half a turn (flipped both ways)."),
     (lambda a: np.rot90(a, 1, _sides(a)) if a.ndim > 1 else a, "It is turned by a quarter."),
     (lambda a: np.rot90(a, 3, _sides(a)) if a.ndim > 1 else a, "It is turned by a quarter."),
+    (lambda a: 255 - a, "Black and white are exchanged."),
     (lambda a: a * 256 / 255, "Every value was divided by 256 (or multiplied by 255): 255 is the largest grey value."),
     (lambda a: np.clip(a, 0, 255), "Values outside of 0…255 are left: limit them with `np.clip`."),
     (lambda a: np.clip(a, 0, 1), "Values outside of 0…1 are left: limit them with `np.clip`."),
@@ -361,7 +369,7 @@ def _other_shape(want: tuple, have: tuple, options: dict) -> str:
     """Say in words how two shapes differ."""
     said = f"Expected shape {want}, got {have}." if options["reveal"] or have else f"The shape {have} is not right."
     if len(want) > 1 and have == (want[1], want[0], *want[2:]):
-        return f"{said} Rows and columns are exchanged: transposed, or (width, height) for (height, width)?"
+        return f"{said} Rows and columns are exchanged: turned, transposed, or (width, height) for (height, width)?"
     if len(want) == 3 and have == (want[2], *want[:2]):
         return f"{said} The channels come first, but should be the last axis."
     if tuple(n for n in have if n != 1) == tuple(n for n in want if n != 1):
@@ -402,7 +410,7 @@ def _values(expected: np.ndarray, got: np.ndarray, options: dict) -> str | None:
         and np.abs(want).max() > 1
     ):
         return "The values have lost what comes after the point: were they turned into whole numbers too early?"
-    if (want == np.trunc(want)).all() and (off % 256 == 0).all():
+    if (want == np.trunc(want)).all() and (off % 256 == 0).all() and have.min() >= 0 and have.max() <= 255:
         return "Values have wrapped around at 256, as `uint8` does: compute in a larger type."
     if got.dtype == np.uint8 and not right.all() and _restarts(want, off, right):
         return "Where values should stop at 0 or 255 they go round, as `uint8` does: compute in a larger type."
@@ -428,7 +436,8 @@ def _values(expected: np.ndarray, got: np.ndarray, options: dict) -> str | None:
 def _restarts(want: np.ndarray, off: np.ndarray, right: np.ndarray) -> bool:
     """Return whether exactly the limited values are wrong, and mostly by more than half the range."""
     limited = (want[~right] == 0) | (want[~right] == 255)
-    return bool(right.any() and limited.all() and np.abs(off[~right]).mean() > 128)
+    extreme = np.isin((want + off)[~right], (0, 255)).all()  # a white border, a mask: no arithmetic went wrong there
+    return bool(right.any() and limited.all() and not extreme and np.abs(off[~right]).mean() > 128)
 
 
 def _other_dtype(expected: np.ndarray, got: np.ndarray) -> str | None:

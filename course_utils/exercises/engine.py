@@ -10,7 +10,8 @@ import copy
 import inspect
 import sys
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -68,6 +69,20 @@ def has_blank_source(function: Callable) -> bool:
     )
 
 
+class CourseFault(Exception):
+    """The course could not prepare an exercise; no answer of a learner is to blame."""
+
+
+@contextmanager
+def preparing(name: str) -> Iterator[None]:
+    """Turn whatever goes wrong while the course computes its own part into a `CourseFault`."""
+    try:
+        yield
+    except Exception as error:
+        text = f"`{name}` could not be prepared: {one_line(error)}. This is the course's fault, not yours"
+        raise CourseFault(f"{text}; `python3 course.py check` may tell what is missing.") from error
+
+
 class Exercise:
     """One exercise: what all kinds share.
 
@@ -96,9 +111,16 @@ class Exercise:
 
     # --- for learners
 
-    def check(self, answer: Any = ...) -> None:
-        """Say whether an answer is right, and if not, why; never raises. Keeps the result for `progress`."""
-        feedback = self.judge(answer)
+    def check(self, *answer: Any) -> None:
+        """Say whether an answer is right, and if not, why; never raises. Keeps the result for `progress`.
+
+        ``check(2, 1)`` means ``check((2, 1))``.
+        """
+        try:
+            feedback = self.judge(answer[0] if len(answer) == 1 else answer or ...)
+        except KeyboardInterrupt:
+            display(Feedback("note", "Stopped."))
+            return
         if note := progress.record(self.lesson, self.name, feedback.status):
             display(Feedback("note", note))
         display(feedback)
@@ -130,12 +152,14 @@ class Exercise:
         Returns
         -------
         Feedback
-            With the status "correct", "wrong" or "not attempted".
+            With the status "correct", "wrong" or "not attempted"; "note" if the course itself is at fault.
         """
         outcome = run_limited(self._judge, (answer,), JUDGING_LIMIT_S)
         if not outcome.finished:
             text = f"Looking at your answer took longer than {JUDGING_LIMIT_S:.0f} s, so it was stopped."
             return Feedback("wrong", text)
+        if isinstance(outcome.error, CourseFault):
+            return Feedback("note", str(outcome.error))
         if outcome.error is not None:
             kind = type(answer).__name__
             text = f"Your answer, of type {kind}, cannot be looked at: {one_line(outcome.error)}"
@@ -173,17 +197,22 @@ class Exercise:
     def _correct(self) -> Feedback:
         return Feedback("correct", self.remark)
 
+    def _wrong(self, complaint: str, expected: Any, got: Any) -> Feedback:
+        """Return the complaint, with pictures if the exercise is about them."""
+        if self.comparison["image"] and drawable(expected) and drawable(got):
+            return Feedback("wrong", complaint, expected=expected, got=got)
+        return Feedback("wrong", complaint)
+
 
 class Value(Exercise):
     """An exercise whose answer is a value: number, text, shape, list or array. See `value`."""
 
     def __init__(
-        self, reference: Callable, *, rules: Sequence[Rule] = (), comparison: dict[str, Any], image: bool, **shared: Any
+        self, reference: Callable, *, rules: Sequence[Rule] = (), comparison: dict[str, Any], **shared: Any
     ) -> None:
         super().__init__(reference, **shared)
         self.rules = tuple(rules)
         self.comparison = comparison
-        self.image = image
 
     @cached_property
     def right_answer(self) -> Any:
@@ -205,11 +234,13 @@ class Value(Exercise):
     def _judge(self, answer: Any) -> Feedback:
         if has_blank(answer):
             return self._blank()
-        complaint = self._broken_rule(answer) if self.rules else self._difference(answer)
-        if complaint is None:
-            return self._correct()
-        pictures = self.image and not self.rules and drawable(answer) and drawable(self.right_answer)
-        return Feedback("wrong", complaint, expected=self.right_answer if pictures else None, got=answer)
+        if self.rules:
+            complaint = self._broken_rule(answer)
+            return self._correct() if complaint is None else Feedback("wrong", complaint)
+        with preparing(self.name):
+            expected = self.right_answer
+        complaint = self._difference(answer)
+        return self._correct() if complaint is None else self._wrong(complaint, expected, answer)
 
     def _broken_rule(self, answer: Any) -> str | None:
         for message, holds in self.rules:
@@ -238,8 +269,10 @@ class Model(Value):
             return self._blank()
         keras = sys.modules.get("keras")  # whoever has a model has imported it
         if keras is None or not isinstance(answer, keras.Model):
-            call = " Call your function, and pass what it returns." if callable(answer) else ""
-            return Feedback("wrong", f"A Keras model is expected, but this is {short(answer)}.{call}")
+            remedy = " Call your function, and pass what it returns." if inspect.isroutine(answer) else ""
+            if keras is not None and isinstance(answer, keras.callbacks.History):
+                remedy = " That is what `fit` returns: pass the network itself."
+            return Feedback("wrong", f"A Keras model is expected, but this is {short(answer)}.{remedy}")
         if not answer.built:
             text = "Keras does not know the shapes of this model yet: begin it with `keras.Input(...)`."
             return Feedback("wrong", text)
@@ -257,19 +290,25 @@ class Function(Exercise):
         inputs: Callable[[], list[tuple]],
         seconds: float,
         comparison: dict[str, Any],
-        image: bool,
         **shared: Any,
     ) -> None:
         super().__init__(reference, **shared)
         self._make_inputs = inputs
         self.seconds = seconds
         self.comparison = comparison
-        self.image = image
 
     @cached_property
     def inputs(self) -> list[tuple]:
         """What the function is called with, smallest first."""
         return self._make_inputs()
+
+    @cached_property
+    def expected(self) -> list[Any]:
+        """What the solution returns for each of the inputs."""
+        results = self._results(self.reference)
+        if any(result is None for result in results):
+            raise ValueError("its own solution gives None here")
+        return results
 
     def _call(self, function: Callable, arguments: tuple) -> Any:
         return function(*copy.deepcopy(arguments))  # a function that changes its input must not spoil the next call
@@ -280,33 +319,27 @@ class Function(Exercise):
     def _judge(self, answer: Any) -> Feedback:
         if answer is ... or has_blank_source(answer):
             return self._blank()
-        name = f"`{self.name}`"
+        with preparing(self.name):
+            first, expected = self.inputs[0], self.expected
         if not callable(answer):
             text = f"Pass the function itself, without calling it: `check({self.name})`. This is {short(answer)}."
             return Feedback("wrong", text)
         try:
-            inspect.signature(answer).bind(*self.inputs[0])
+            inspect.signature(answer).bind(*first)
         except TypeError:
             wanted = ", ".join(inspect.signature(self.reference).parameters)
-            return Feedback("wrong", f"{name} is called with {len(self.inputs[0])} argument(s): `({wanted})`.")
+            return Feedback("wrong", f"`{self.name}` is called with {len(first)} argument(s): `({wanted})`.")
         except ValueError:
             pass  # some built-in functions have no signature; calling them will tell
         results, outcome = self._try(answer)
-        for result, arguments in zip(results, self.inputs, strict=False):
+        for number, result in enumerate(results):
             if has_blank(result):
                 return self._blank()
-            if complaint := self._difference(result, arguments, first=arguments is self.inputs[0]):
-                return self._wrong(results, complaint, result, arguments)
+            if complaint := self._difference(number, result):
+                return self._wrong(self._named(results, complaint), expected[number], result)
         if len(results) == len(self.inputs):
             return self._correct()
-        call = self._as_call(self.inputs[len(results)])
-        if not outcome.finished:
-            text = f"`{call}` did not end within {self.seconds:g} s: does a loop never stop?"
-            return Feedback("wrong", text)
-        if isinstance(outcome.error, TypeError) and "ellipsis" in str(outcome.error):
-            return self._blank()
-        said = one_line(outcome.error, getattr(answer, "__code__", None))
-        return Feedback("wrong", f"`{call}` stops with {said}")
+        return self._unfinished(answer, self._as_call(len(results)), outcome)
 
     def _try(self, answer: Callable) -> tuple[list[Any], Outcome]:
         """Call a learner's function on the inputs in their order, until it raises or takes too long."""
@@ -314,37 +347,47 @@ class Function(Exercise):
 
         def all_calls() -> None:
             for arguments in self.inputs:
-                results.append(self._call(answer, arguments))
+                result = self._call(answer, arguments)
+                with suppress(Exception):  # a copy, or a list that is filled further by the next call looks wrong here
+                    result = copy.deepcopy(result)
+                results.append(result)
 
         outcome = run_limited(all_calls, seconds=self.seconds)
         return list(results), outcome
 
-    def _difference(self, result: Any, arguments: tuple, *, first: bool) -> str | None:
-        expected = self._call(self.reference, arguments)
-        if result is None and expected is not None:
-            return f"`{self._as_call(arguments)}` gives nothing (None): did you forget `return`?"
-        complaint = difference(expected, result, reveal=True, where="result", **self.comparison)
-        if complaint is None:
-            return None
-        others = "" if first else " (smaller inputs came out right)"
-        return f"`{self._as_call(arguments)}` goes wrong{others}. {complaint}"
+    def _difference(self, number: int, result: Any) -> str | None:
+        if result is None:
+            return f"{self._as_call(number)} gives nothing (None): did you forget `return`?"
+        complaint = difference(self.expected[number], result, reveal=True, where="result", **self.comparison)
+        return complaint and f"{self._as_call(number)} goes wrong. {complaint}"
 
-    def _wrong(self, results: list[Any], complaint: str, result: Any, arguments: tuple) -> Feedback:
-        """Name the mistake if it is a known one; add the smallest input that shows it."""
+    def _named(self, results: list[Any], complaint: str) -> str:
+        """Put the name of the mistake before a complaint, if the results are those of a known one."""
         for mistake in self.mistakes:
             known = self._results(mistake.answer)
             if len(results) == len(known) and all(
                 difference(wrong, got, reveal=False, where="result", **self.comparison) is None
                 for wrong, got in zip(known, results, strict=True)
             ):
-                complaint = f"{mistake.message}\n{complaint}"
-                break
-        expected = self._call(self.reference, arguments)
-        pictures = self.image and drawable(result) and drawable(expected)
-        return Feedback("wrong", complaint, expected=expected if pictures else None, got=result)
+                return f"{mistake.message}\n{complaint}"
+        return complaint
 
-    def _as_call(self, arguments: tuple) -> str:
-        return f"{self.name}({', '.join(short(argument) for argument in arguments)})"
+    def _unfinished(self, answer: Callable, call: str, outcome: Outcome) -> Feedback:
+        """Say why a function gave no result: it did not end, it has a blank, or it raised."""
+        code = getattr(answer, "__code__", None)
+        if not outcome.finished and "input" in getattr(code, "co_names", ()):
+            return Feedback("wrong", f"{call} waits at `input()`: the values come as arguments, so leave it out.")
+        if not outcome.finished:
+            text = f"{call} did not end within {self.seconds:g} s: does a loop never stop, or is it only slow?"
+            return Feedback("wrong", text)
+        if isinstance(outcome.error, TypeError) and "ellipsis" in str(outcome.error):
+            return self._blank()
+        return Feedback("wrong", f"{call} stops with {one_line(outcome.error, code)}")
+
+    def _as_call(self, number: int) -> str:
+        """Return the call with an input as code, and what happened before it."""
+        call = f"`{self.name}({', '.join(short(argument) for argument in self.inputs[number])})`"
+        return f"{call} (the input before it came out right)" if number else call
 
 
 class Quiz(Exercise):
@@ -398,6 +441,7 @@ def value(
     rules: Sequence[Rule] = (),
     tolerance: float = 1e-6,
     dtype: bool = False,
+    shape: bool = False,
     image: bool = False,
 ) -> Callable[[Callable], Value]:
     """Make an exercise whose answer is a value from a function without arguments that returns it.
@@ -415,12 +459,13 @@ def value(
         How far numbers may be off, relative and absolute.
     dtype : bool
         Whether an array must also have the dtype of the solution.
+    shape : bool
+        Whether a tuple is the shape of an array, so that the reply may speak of axes.
     image : bool
         Whether to draw expected, got and difference when they differ.
     """
-    comparison = {"tolerance": tolerance, "dtype": dtype, "image": image}
-    shared = {"hints": hints, "remark": remark}
-    return lambda reference: Value(reference, rules=rules, comparison=comparison, image=image, **shared)
+    comparison = {"tolerance": tolerance, "dtype": dtype, "shape": shape, "image": image}
+    return lambda reference: Value(reference, rules=rules, comparison=comparison, hints=hints, remark=remark)
 
 
 def model(*, hints: Sequence[str], rules: Sequence[Rule], remark: str = "") -> Callable[[Callable], Model]:
@@ -428,8 +473,7 @@ def model(*, hints: Sequence[str], rules: Sequence[Rule], remark: str = "") -> C
 
     `rules` are as in `value`; they get a built model and ask it through the public API of Keras.
     """
-    shared = {"hints": hints, "remark": remark}
-    return lambda reference: Model(reference, rules=rules, comparison={}, image=False, **shared)
+    return lambda reference: Model(reference, rules=rules, comparison={}, hints=hints, remark=remark)
 
 
 def function(
@@ -439,6 +483,7 @@ def function(
     remark: str = "",
     tolerance: float = 1e-6,
     dtype: bool = False,
+    shape: bool = False,
     image: bool = False,
     seconds: float = FUNCTION_LIMIT_S,
 ) -> Callable[[Callable], Function]:
@@ -450,13 +495,12 @@ def function(
         Returns the argument tuples that both are called with, smallest first: the first that goes wrong is shown.
     seconds : float
         How long all calls of a learner's function may take.
-    hints, remark, tolerance, dtype, image
+    hints, remark, tolerance, dtype, shape, image
         As in `value`.
     """
-    comparison = {"tolerance": tolerance, "dtype": dtype, "image": image}
-    shared = {"hints": hints, "remark": remark}
+    comparison = {"tolerance": tolerance, "dtype": dtype, "shape": shape, "image": image}
     return lambda reference: Function(
-        reference, inputs=inputs, seconds=seconds, comparison=comparison, image=image, **shared
+        reference, inputs=inputs, seconds=seconds, comparison=comparison, hints=hints, remark=remark
     )
 
 

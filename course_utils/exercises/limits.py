@@ -2,10 +2,13 @@
 
 import contextlib
 import ctypes
+import io
 import linecache
 import re
 import reprlib
+import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from types import CodeType
@@ -13,7 +16,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+SLICE_S = 0.05
+IMPORT_LIMIT_S = 60.0  # a function may import a large library from a cold disk
 GRACE_S = 1.0  # how long a stopped function is asked to end before it is left behind
+MOST_PRINTED = 2000  # characters that a function may print while it is checked
 SMALL_ARRAY = 12  # arrays up to so many elements are shown with their values
 
 
@@ -31,6 +37,25 @@ _brief = _Brief()
 _brief.maxstring = _brief.maxother = _brief.maxlong = 60
 
 
+class _FirstWords(io.TextIOBase):
+    """A stdout that passes on only so many characters: an endless loop may print in each round."""
+
+    def __init__(self, target) -> None:
+        self.target = target
+        self.left = MOST_PRINTED
+
+    def write(self, text: str) -> int:
+        if self.left > 0:
+            self.target.write(text[: self.left])
+            self.left -= len(text)
+            if self.left <= 0:
+                self.target.write("\n… (more was printed)\n")
+        return len(text)
+
+    def flush(self) -> None:
+        self.target.flush()
+
+
 class Outcome(NamedTuple):
     """What became of a call: its value, or the exception it ended with, or neither if it took too long."""
 
@@ -43,12 +68,27 @@ class _Stop(SystemExit):
     """Raised inside a function that takes too long; a thread ends on SystemExit without printing a traceback."""
 
 
-def _stop(thread: threading.Thread) -> None:
+def _ends(done: threading.Event, seconds: float) -> bool:
+    """Wait in slices: one long wait notices neither Stop (on Windows) nor `_Stop` before it is over."""
+    end = time.monotonic() + seconds
+    while not done.wait(min(SLICE_S, max(0.0, end - time.monotonic()))) and time.monotonic() < end:
+        pass
+    return done.is_set()
+
+
+def _importing(thread: threading.Thread) -> bool:
+    """Return whether a thread is inside of an import: a library that is stopped half-loaded stays broken."""
+    frame = sys._current_frames().get(thread.ident)
+    while frame is not None and not frame.f_code.co_filename.startswith("<frozen importlib"):
+        frame = frame.f_back
+    return frame is not None
+
+
+def _stop(thread: threading.Thread, done: threading.Event) -> None:
     """Ask a thread to end, again and again in case it catches the request; give up after `GRACE_S`."""
     for _ in range(20):
         ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(_Stop))
-        thread.join(GRACE_S / 20)
-        if not thread.is_alive():
+        if done.wait(GRACE_S / 20):
             return
 
 
@@ -77,7 +117,7 @@ def run_limited(function: Callable, arguments: Sequence = (), seconds: float = 5
     KeyboardInterrupt
         If the learner presses Stop meanwhile.
     """
-    outcome = []
+    outcome, done = [], threading.Event()  # Thread.is_alive() is wrong after an interrupted join
 
     def work() -> None:
         with contextlib.suppress(_Stop):  # it is sent repeatedly, so it may also arrive outside of the function
@@ -85,16 +125,27 @@ def run_limited(function: Callable, arguments: Sequence = (), seconds: float = 5
                 outcome.append(Outcome(function(*arguments)))
             except BaseException as error:  # also SystemExit from exit(): the notebook must go on
                 outcome.append(Outcome(error=error))
+            finally:
+                done.set()
 
     thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    try:
-        thread.join(seconds)
-        in_time = not thread.is_alive()
-    finally:
-        if thread.is_alive():
-            _stop(thread)
+    with contextlib.redirect_stdout(_FirstWords(sys.stdout)):
+        thread.start()
+        in_time = _wait_or_stop(thread, done, seconds)
     return outcome[0] if in_time and outcome else Outcome(finished=False)
+
+
+def _wait_or_stop(thread: threading.Thread, done: threading.Event, seconds: float) -> bool:
+    """Return whether a thread has done its work in time; stop it if not, also when the learner presses Stop."""
+    try:
+        in_time = _ends(done, seconds)
+        end = time.monotonic() + IMPORT_LIMIT_S
+        while not in_time and _importing(thread) and time.monotonic() < end:
+            in_time = _ends(done, SLICE_S)
+        return in_time
+    finally:
+        if not done.is_set():
+            _stop(thread, done)
 
 
 def short(value: Any, length: int = 60) -> str:
@@ -156,4 +207,6 @@ class _Said:
             words = re.sub(r"^OpenCV\([^)]*\) \S+ error: ", "", str(self.error))  # the reason, not OpenCV's own file
         except Exception:  # a __str__ may do anything
             words = ""
-        return type(self.error).__name__ + (f": {words}" if words else "")
+        name = type(self.error).__name__
+        name = "cv2.error" if name == "error" else name  # as OpenCV calls its exception
+        return name + (f": {words}" if words else "")
