@@ -259,6 +259,16 @@ def test_rules_are_asked_in_their_order():
     assert ordered.judge([1, ...]).status == "not attempted"
 
 
+def test_nothing_is_written_while_tests_run(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("COURSE_DATA", str(tmp_path))
+    parameters.check(448)  # conftest.py switches progress off, also for the kernels that tests start
+    assert capsys.readouterr().out == "✔ Correct.\n"
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.delenv("COURSE_PROGRESS")
+    parameters.check(448)
+    assert (tmp_path / "progress.json").exists()
+
+
 def test_several_numbers_may_be_passed_without_a_tuple(capsys):
     ordered.check(1, 2)
     assert capsys.readouterr().out == "✔ Correct.\n"
@@ -532,7 +542,7 @@ HOSTILE = HOSTILE_VALUES + [returning(answer) for answer in HOSTILE_VALUES]
 
 
 # Stopping a thread raises SystemExit in it, which threads end on silently; pytest tells of it all the same.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning", "ignore:coroutine:RuntimeWarning")
 @pytest.mark.parametrize("exercise", ALL, ids=lambda exercise: exercise.name)
 def test_no_answer_makes_the_checker_raise(exercise, monkeypatch, capsys):
     monkeypatch.setattr(engine, "JUDGING_LIMIT_S", 5.0)
