@@ -81,6 +81,16 @@ def test_lab_passes_options_on_and_opens_the_first_lesson(project):
     assert (LAUNCHER.parent / course.FIRST_LESSON).exists()
 
 
+@pytest.mark.parametrize("kind", ["solutions", "worksheets"])
+def test_copies_go_to_the_folder_as_meant_where_the_command_was_given(project, tmp_path, kind):
+    (project / "lessons").mkdir(exist_ok=True)
+    (project / "lessons/copies.py").write_text("import sys\nprint('copies', sys.argv[1:])\n")
+    command = [sys.executable, str(project / "course.py"), kind, "my copies", "03"]
+    made = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=120)
+    assert made.returncode == 0, made.stderr
+    assert f"copies {[kind, str((tmp_path / 'my copies').resolve()), '03']}" in made.stdout
+
+
 @pytest.mark.skipif(os.name == "nt", reason="sends a POSIX signal to a process group")
 def test_ctrl_c_ends_lab_without_a_traceback(project):
     process = subprocess.Popen(
