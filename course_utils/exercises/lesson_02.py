@@ -32,11 +32,12 @@ def _picture_files() -> list[tuple[str]]:
     cat = sample_photo("cat")[60:160, 100:250]
     tall = sample_photo("cat")[40:200, 120:220]  # so that not every upright picture is wide
     coins = sample_photo("coins")[10:90, 20:140]
+    low = np.minimum(coins.astype(np.uint16) + 60, 255)  # the lower byte: another picture than the upper one
     pictures = {  # PNG files: decoders of JPEG may differ by one grey level
         "colour.png": (cat, 1),
         "lies_on_its_side.png": (np.rot90(cat), 6),  # to be turned clockwise by 90°
         "stands_on_its_head.png": (tall[::-1, ::-1], 3),  # to be turned by 180°
-        "grey_16_bits.png": (coins.astype(np.uint16) * 257, 1),  # divided by 256 or by 257, each gives the same
+        "grey_16_bits.png": (coins.astype(np.uint16) * 256 + low, 1),  # divided by 256 or by 257, each gives `coins`
     }
     for name, (pixels, orientation) in pictures.items():
         note = Image.Exif()
@@ -99,8 +100,8 @@ def nothing(path):
 
 
 @read_upright.mistake(
-    "Pillow reads the colours right, but it leaves the note about the orientation to you: `ImageOps` has a function "
-    "for it. Then look at the 16-bit picture: `convert` cuts at 255 what it should divide."
+    "The colours are right, but this reader ignores the note about the orientation; for Pillow, `ImageOps` has a "
+    "function. Then look at the scan: it is white, because numbers above 255 were cut off instead of being scaled."
 )
 def lying(path):
     from PIL import Image
@@ -109,8 +110,8 @@ def lying(path):
 
 
 @read_upright.mistake(
-    "Colours and orientation are right. The 16-bit picture is white: its numbers go up to 65535, and `convert` cuts "
-    "them at 255 instead of scaling them down."
+    "Colours and orientation are right. The 16-bit picture is white: its numbers go up to 65535, and they were cut "
+    "off at 255 instead of being scaled down."
 )
 def white(path):
     from PIL import Image, ImageOps
@@ -119,7 +120,7 @@ def white(path):
 
 
 @read_upright.mistake(
-    "You return what Pillow found in the file. The photos of the phone lie as the sensor saw them, and the scan has 16 "
+    "You return what the file holds. The photos of the phone lie as the sensor saw them, and the scan has 16 "
     "bits and no channels."
 )
 def as_stored(path):
@@ -157,6 +158,49 @@ def floats(path):
     return plt.imread(path)
 
 
+@read_upright.mistake("You reversed the rows. The channels are the last axis: `[..., ::-1]`.")
+def reversed_rows(path):
+    import cv2
+
+    return cv2.imread(path)[::-1]
+
+
+def _upright(path: str, mend) -> np.ndarray:
+    """Return a picture upright, with three channels; `mend` turns the scan into what is stacked."""
+    from PIL import Image, ImageOps
+
+    pixels = np.array(ImageOps.exif_transpose(Image.open(path)))
+    return pixels if pixels.ndim == 3 else np.stack([mend(pixels)] * 3, axis=-1)
+
+
+@read_upright.mistake(
+    "The scan is upright and has three channels, but its numbers still go up to 65535. Divide by 257, then "
+    "`.astype(np.uint8)`."
+)
+def unscaled(path):
+    return _upright(path, lambda scan: scan)
+
+
+@read_upright.mistake(
+    '`astype("uint8")` keeps the remainder after 256 and drops the rest. Scale first: 65535 must become 255.'
+)
+def remainder(path):
+    return _upright(path, lambda scan: scan.astype("uint8"))
+
+
+@read_upright.mistake(
+    "You stretched the scan so that its brightest pixel became 255. Divide by 257 (65535 / 255), whatever the picture "
+    "holds."
+)
+def stretched(path):
+    return _upright(path, lambda scan: (scan / scan.max() * 255).astype(np.uint8))
+
+
+@read_upright.mistake("65535 / 256 rounds to 256, which does not fit. Divide by 257, or use `// 256`.")
+def rounded_up(path):
+    return _upright(path, lambda scan: (scan / 256).round().astype(np.uint8))
+
+
 def _pictures_to_shrink() -> list[tuple[np.ndarray, int]]:
     """Return pictures whose sides shrink by whole factors: nothing depends on how a size is rounded."""
     from course_utils.datasets import sample_photo
@@ -171,6 +215,7 @@ def _pictures_to_shrink() -> list[tuple[np.ndarray, int]]:
     inputs=_pictures_to_shrink,
     dtype=True,
     image=True,
+    tolerance=1,  # a grey level: not everyone rounds a mean as OpenCV does
     hints=(
         "One bug is in the order of the two numbers of the size, the other in what the call leaves out. Section 2.6 "
         "shows both.",
@@ -262,6 +307,15 @@ def shorter_side(image, side):
     return cv2.resize(image, (round(columns * scale), round(rows * scale)), interpolation=cv2.INTER_AREA)
 
 
+@shrink.mistake("The shape is right, and Pillow averages too, but with other weights. The task asks for `cv2.resize`.")
+def with_pillow(image, side):
+    from PIL import Image
+
+    rows, columns = image.shape[:2]
+    scale = side / max(rows, columns)
+    return np.array(Image.fromarray(image).resize((round(columns * scale), round(rows * scale))))
+
+
 @quiz(
     because="A mirrored left hand is a right hand: the picture changes its class and keeps its label.",
     hints=("Do to your own left hand what each of the three does to the picture.",),
@@ -278,9 +332,9 @@ modules = np.repeat(np.arange(1, 13), _CELLS)
 defective = np.concatenate([np.arange(cells) < bad for cells, bad in zip(_CELLS, _DEFECTIVE, strict=True)])
 
 
-def _is_mask(mask) -> bool:
+def _says_yes_or_no(mask) -> bool:
     values = np.asarray(mask)
-    return values.shape == modules.shape and values.dtype == bool
+    return values.shape == modules.shape and bool(np.isin(values, [0, 1]).all())
 
 
 def _cuts_no_module(mask) -> bool:
@@ -294,6 +348,11 @@ def _has_the_right_classes(mask) -> bool:
 _NO_MASK = (
     "A mask is expected: for each of the 120 cells True (test part) or False (training part). A comparison such as "
     "`modules == 3` makes one."
+)
+_NUMBERS = "These are numbers. Turn them into True and False: `np.asarray(…).astype(bool)`."
+_EMPTY = (
+    "No cell is in the test part: the mask is False everywhere. `np.isin` wants a list of numbers, such as `[1, 2]`, "
+    "not a set and not text."
 )
 _LEAKS = (
     "At least one module has cells on both sides. Whoever draws or cuts single cells, at random or by their place, "
@@ -313,7 +372,9 @@ _OTHER_CLASSES = (
 
 @value(
     rules=[
-        (_NO_MASK, _is_mask),
+        (_NO_MASK, _says_yes_or_no),
+        (_NUMBERS, lambda mask: np.asarray(mask).dtype == bool),
+        (_EMPTY, np.any),
         (_LEAKS, _cuts_no_module),
         (_EXCHANGED, lambda mask: not 0.7 <= np.mean(mask) <= 0.8),
         (_TOO_LARGE_OR_SMALL, lambda mask: 0.2 <= np.mean(mask) <= 0.3),
@@ -336,6 +397,16 @@ def in_test():
 @in_test.mistake(_NO_MASK)
 def list_of_modules():
     return [3, 4, 5]
+
+
+@in_test.mistake(_NUMBERS)
+def zeros_and_ones():
+    return np.isin(modules, [3, 4, 5]).astype(int)
+
+
+@in_test.mistake(_EMPTY)
+def a_set():
+    return np.isin(modules, {3, 4, 5})
 
 
 @in_test.mistake(_LEAKS)
@@ -368,8 +439,9 @@ def last_modules():
     "`value_range=(0, 1)`. Look at a batch as the network gets it, after every step, before you look for a cause "
     "elsewhere.",
     hints=("What is different now, and how could you see it?",),
-    A="Variants do make training slower, but only as long as one can still see what is in the picture. Can one?",
-    B="A smaller learning rate mends a loss that jumps. Here it was fine until the pictures changed.",
+    A="Augmentation makes training slower. But more epochs help only if one can still see what is in the pictures: "
+    "look at them first.",
+    B="The learning rate was good until the pictures changed: look at the pictures first.",
 )
 def q3():
     return "C"
@@ -404,11 +476,11 @@ _FROZEN_ORDER = (
     "`shuffle` stands before `cache`: the order of the first epoch is kept, and every later epoch repeats it."
 )
 _FULL_SIZE = (
-    "You keep the photos at full size: 36 MB each. Resizing gives the same result each time, so do it once, and keep "
-    "the small picture."
+    "You keep the photos at full size: 36 MB each, 36 GB for all, and the computer has 16 GB. Resize first; the result "
+    "is the same in every epoch."
 )
 _SHUFFLES_BATCHES = (
-    "`batch` stands before `shuffle`: then whole batches change places, and the same 32 photos stay together for ever."
+    "`batch` stands before `shuffle`: then whole batches change places, and the same photos stay together for ever."
 )
 _PREFETCH_EARLY = "`prefetch` prepares what the steps before it give. What comes after it, the network has to wait for."
 
