@@ -299,6 +299,11 @@ def test_no_warning_reaches_the_notebook():
     assert difference(np.array([1.0, np.inf]), np.array([2.0, 3.0])).startswith("2 of 2 values differ")
 
 
+def test_a_wide_tolerance_invents_no_offset():
+    message = difference(np.array([10, 20, 30]), np.array([13, 22, 35]), tolerance=1)
+    assert message == "3 of 3 values differ; the first at 0: expected 10, got 13."
+
+
 def test_pixels_are_called_pixels():
     changed = np.array(GREY)
     changed[0, 1] = 99

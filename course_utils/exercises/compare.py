@@ -417,7 +417,7 @@ def _values(expected: np.ndarray, got: np.ndarray, options: dict) -> str | None:
     if np.ptp(have) > 0 and (np.clip(want, 0, 255) == have).all():
         return "Values outside of 0…255 were cut off."
     varied = np.isfinite(want).all() and np.ptp(want) > 0  # all offsets and factors fit values that are all equal
-    if varied and np.ptp(off) <= options["tolerance"] * max(1.0, np.abs(off).max()):
+    if varied and np.ptp(off) <= min(options["tolerance"], 1e-3) * max(1.0, np.abs(off).max()):
         side, by = "large" if off.flat[0] > 0 else "small", abs(off.flat[0])
         return f"Every value is too {side} by " + (f"{by:.4g}." if options["reveal"] else "the same amount.")
     factor = np.divide(have, want, out=np.full_like(want, np.nan), where=(want != 0) & (have != 0))
