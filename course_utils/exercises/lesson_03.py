@@ -10,8 +10,11 @@ def _pictures_to_pad() -> list[tuple]:
 
     small = np.array([[1, 2], [3, 4]], np.uint8)
     grey = np.arange(1, 13, dtype=np.uint8).reshape(3, 4)
+    shares = np.array([[0.25, 0.5], [0.75, 1]], np.float32)
+    four_channels = np.arange(1, 49, dtype=np.uint8).reshape(3, 4, 4)
+    colours = sample_photo("cat")[100:160, 150:230]
     # A width of 0 comes last: a slice that ends at -0 is empty.
-    return [(small, 1), (grey, 2), (sample_photo("cat")[100:160, 150:230], 10), (small, 0)]
+    return [(small, 1), (grey, 2), (shares, 1), (four_channels, 1), (colours, 10), (small, 0)]
 
 
 @function(
@@ -51,6 +54,14 @@ def mirrors(image, width):
 
 
 @pad.mistake(
+    "Your result is always `uint8`: a picture with values in 0…1 loses what comes after the point. Take the dtype of "
+    "the image."
+)
+def always_uint8(image, width):
+    return pad.reference(image, width).astype(np.uint8)
+
+
+@pad.mistake(
     "The pixels are right, but they are float64 now: `np.zeros` makes floats unless you give it a dtype. "
     "Take the one of the image."
 )
@@ -67,6 +78,7 @@ def as_floats(image, width):
         (6, [(3, 2, 1)]),
         (28, [(3, 1, 0), (2, 2, 0)]),
         (224, [(7, 2, 3), (3, 2, 1), (3, 1, 1)]),
+        (224, [(11, 4, 2), (3, 2, 0)]),  # 54.25 steps: to the nearest is not the same as up
     ],
     hints=(
         "Section 3.4 has the formula for one layer. What comes out of one layer goes into the next.",
@@ -100,6 +112,23 @@ def steps_only(n, tower):
 def rounds_up(n, tower):
     for kernel, stride, padding in tower:
         n = -(-(n + 2 * padding - kernel) // stride) + 1
+    return n
+
+
+@side_after.mistake("You round to the nearest whole number: 3.5 becomes 4. What is left over is not used: round down.")
+def rounds_to_nearest(n, tower):
+    for kernel, stride, padding in tower:
+        n = round((n + 2 * padding - kernel) / stride + 1)
+    return n
+
+
+@side_after.mistake(
+    "You round the number of steps to the nearest whole number: 111.5 becomes 112. What is left over is not used: "
+    "round down."
+)
+def rounds_steps_to_nearest(n, tower):
+    for kernel, stride, padding in tower:
+        n = round((n + 2 * padding - kernel) / stride) + 1
     return n
 
 
@@ -137,10 +166,55 @@ def q1():
     return "C"
 
 
+_FOUR_NUMBERS = "Four whole numbers are expected: left, right, up, down."
+_NO_DISTANCES = "Give four distances, 0 or more."
+_WHOLE_BLOCK = (
+    "A block is 4 wide, so you expect 3 pixels each way. But the pixel lies inside its block: 3 is the way left and "
+    "right together."
+)
+_POOLED_ONCE = "This is right for a single pooling. The second one pools the pooled map: how large is its block?"
+_ROW_FOR_COLUMN = (
+    "You took 7 for the column and 10 for the row. The row comes first, and it counts downwards: moving left or right "
+    "changes the column."
+)
+_FROM_ONE = "You counted from 1. Rows and columns count from 0: the first block holds 0, 1, 2 and 3."
+_UPSIDE_DOWN = "Up and down are exchanged. Rows count downwards: a pixel that moves up gets a smaller row number."
+_LEFT_IS_RIGHT = "Left and right are exchanged. A pixel that moves left gets a smaller column number."
+_TWO_EACH_WAY = (
+    "Two poolings do not forgive 2 pixels each way: blocks have fixed places, and this pixel is nearer to one edge of "
+    "its block than to the other."
+)
+_EDGE_OF_THE_MAP = "So far it is to the edges of the map. The result changes as soon as the pixel leaves its block."
+_LEFT = "`left` is not right: which columns belong to the block that holds column 10?"
+_RIGHT = "`right` is not right: which columns belong to the block that holds column 10?"
+_UP = "`up` is not right: which rows belong to the block that holds row 7?"
+_DOWN = "`down` is not right: which rows belong to the block that holds row 7?"
+
+
+def _are_four_numbers(ways) -> bool:
+    return isinstance(ways, list | tuple | np.ndarray) and len(ways) == 4 and all(way == int(way) for way in ways)
+
+
 @value(
+    rules=[
+        (_FOUR_NUMBERS, _are_four_numbers),
+        (_NO_DISTANCES, lambda ways: min(ways) >= 0),
+        (_WHOLE_BLOCK, lambda ways: tuple(ways) != (3, 3, 3, 3)),
+        (_POOLED_ONCE, lambda ways: tuple(ways) != (0, 1, 1, 0)),
+        (_ROW_FOR_COLUMN, lambda ways: tuple(ways) != (3, 0, 2, 1)),
+        (_FROM_ONE, lambda ways: tuple(ways) != (1, 2, 2, 1)),
+        (_UPSIDE_DOWN, lambda ways: tuple(ways) != (2, 1, 0, 3)),
+        (_LEFT_IS_RIGHT, lambda ways: tuple(ways) != (1, 2, 3, 0)),
+        (_TWO_EACH_WAY, lambda ways: tuple(ways) != (2, 2, 2, 2)),
+        (_EDGE_OF_THE_MAP, lambda ways: tuple(ways) != (10, 5, 7, 8)),
+        (_LEFT, lambda ways: ways[0] == 2),
+        (_RIGHT, lambda ways: ways[1] == 1),
+        (_UP, lambda ways: ways[2] == 3),
+        (_DOWN, lambda ways: ways[3] == 0),
+    ],
     hints=(
         "Pooling twice by 2 × 2 takes the largest value of each 4 × 4 block. Which block holds the pixel?",
-        "Columns 8, 9, 10 and 11 make up one block, rows 4, 5, 6 and 7 another. How far is it to each edge?",
+        "The block of the pixel holds columns 8 to 11 and rows 4 to 7. How far is the pixel from each edge?",
     ),
     remark="What pooling forgives depends on where in its block a feature lies: here 3 pixels upwards, none downwards.",
 )
@@ -150,43 +224,74 @@ def forgiven():
     return left, right, up, down
 
 
-@forgiven.mistake(
-    "A block is 4 wide, so you expect 3 pixels each way. But the pixel lies inside its block: 3 is the way left and "
-    "right together."
-)
+@forgiven.mistake(_FOUR_NUMBERS)
+def rows_and_columns_only():
+    return 3, 3
+
+
+@forgiven.mistake(_NO_DISTANCES)
+def steps_with_signs():
+    return -2, 1, -3, 0
+
+
+@forgiven.mistake(_WHOLE_BLOCK)
 def whole_block():
     return 3, 3, 3, 3
 
 
-@forgiven.mistake("This is right for a single pooling. The second one pools the pooled map: how large is its block?")
+@forgiven.mistake(_POOLED_ONCE)
 def pooled_once():
     return 0, 1, 1, 0
 
 
-@forgiven.mistake(
-    "You took 7 for the column and 10 for the row. The row comes first, and it counts downwards: moving left or right "
-    "changes the column."
-)
+@forgiven.mistake(_ROW_FOR_COLUMN)
 def row_for_column():
     return 3, 0, 2, 1
 
 
-@forgiven.mistake("You counted from 1. Rows and columns count from 0: the first block holds 0, 1, 2 and 3.")
+@forgiven.mistake(_FROM_ONE)
 def counts_from_one():
     return 1, 2, 2, 1
 
 
-@forgiven.mistake("Up and down are exchanged. Rows count downwards: a pixel that moves up gets a smaller row number.")
+@forgiven.mistake(_UPSIDE_DOWN)
 def upside_down():
     return 2, 1, 0, 3
 
 
-@forgiven.mistake(
-    "Two poolings do not forgive 2 pixels each way: blocks have fixed places, and this pixel is nearer to one edge of "
-    "its block than to the other."
-)
+@forgiven.mistake(_LEFT_IS_RIGHT)
+def left_is_right():
+    return 1, 2, 3, 0
+
+
+@forgiven.mistake(_TWO_EACH_WAY)
 def two_each_way():
     return 2, 2, 2, 2
+
+
+@forgiven.mistake(_EDGE_OF_THE_MAP)
+def to_the_edge_of_the_map():
+    return 10, 5, 7, 8
+
+
+@forgiven.mistake(_LEFT)
+def counts_its_own_column():
+    return 3, 1, 3, 0
+
+
+@forgiven.mistake(_RIGHT)
+def the_block_ends_beyond():
+    return 2, 2, 3, 1
+
+
+@forgiven.mistake(_UP)
+def as_far_up_as_left():
+    return 2, 1, 2, 0
+
+
+@forgiven.mistake(_DOWN)
+def as_far_down_as_right():
+    return 2, 1, 3, 1
 
 
 @quiz(
@@ -203,11 +308,14 @@ def q2():
 def _pictures_with_rims() -> list[tuple]:
     from course_utils.datasets import sample_photo
 
-    kernel = np.array([[-1.0, -2, -1], [0, 0, 0], [1, 2, 1]])
-    brighter = np.array([[10, 10, 10], [20, 20, 20], [30, 34, 40]], np.uint8)
-    steep = np.array([[0, 0, 0], [90, 90, 90], [200, 150, 60]], np.uint8)
+    sobel = np.array([[-1.0, -2, -1], [0, 0, 0], [1, 2, 1]])
+    prewitt = np.array([[-1.0, -1, -1], [0, 0, 0], [1, 1, 1]])
+    # First answers of 700 and −88, then of −700 and 88. The large ones come first: an answer that is right but for its
+    # dtype would be told to convert before it was ever told to cut at 255.
+    steep = np.array([[0, 0, 0], [90, 90, 90], [200, 150, 60], [68, 68, 68]], np.uint8)
+    gentle = np.array([[10, 10, 10], [20, 20, 20], [30, 34, 40]], np.uint8)
     coins = sample_photo("coins")[20:80, 125:245]
-    return [(brighter, kernel), (brighter[::-1], kernel), (steep, kernel), (coins, kernel)]
+    return [(steep, sobel), (steep[::-1], sobel), (gentle, prewitt), (coins, sobel)]
 
 
 @function(
@@ -247,6 +355,30 @@ def wraps(image, kernel):
     return np.abs(cv2.filter2D(image, cv2.CV_64F, kernel)).astype(np.int64).astype(np.uint8)
 
 
+@rims.mistake("You convert to `uint8` before you take the absolute value: −88 becomes 168.")
+def converts_first(image, kernel):
+    import cv2
+
+    return np.abs(cv2.filter2D(image, cv2.CV_64F, kernel).astype(np.int64).astype(np.uint8))
+
+
+@rims.mistake(
+    "You cut at 255 before you take the absolute value: −700 stays, becomes 700 and wraps. Absolute value first, then "
+    "cut."
+)
+def cuts_first(image, kernel):
+    import cv2
+
+    return np.abs(np.minimum(cv2.filter2D(image, cv2.CV_64F, kernel), 255)).astype(np.int64).astype(np.uint8)
+
+
+@rims.mistake("Your answers are those of the Sobel kernel, whatever `kernel` is. Give `kernel` to `filter2D`.")
+def always_sobel(image, kernel):
+    import cv2
+
+    return cv2.convertScaleAbs(cv2.Sobel(image, cv2.CV_64F, 0, 1))
+
+
 @rims.mistake(
     "You stretched each picture so that its strongest answer becomes 255. Then the faint rim of one photo looks like "
     "the strong rim of another: only what exceeds 255 is to change."
@@ -262,9 +394,10 @@ def stretches(image, kernel):
     because="Convolutions in a row fold into one. Each of the ten adds one pixel on every side: 1 + 2 · 10 = 21.",
     hints=("Section 3.6 folds two 3 × 3 kernels into one. How large is it? How large would it be for three?",),
     B="They fold into one kernel, but a larger one: two 3 × 3 kernels gave 5 × 5 in section 3.6.",
-    C="They fold into one kernel, but windows overlap: each further layer adds one pixel on every side, no more.",
-    D="So you often read of ReLU. But with nothing in between, ten convolutions fold into one, and one convolution "
-    "cannot treat a rim and its negative alike.",
+    C="They fold into one kernel, but a smaller one: windows overlap, so each layer adds one pixel on every side, no "
+    "more.",
+    D="It is often said that ReLU is there for speed. But with nothing in between, ten convolutions fold into one, and "
+    "one convolution cannot treat a rim and its negative alike.",
 )
 def q3():
     return "A"
@@ -279,7 +412,8 @@ _COINS = [
     (172, 251, 217, 297),
     (156, 315, 218, 380),
 ]
-_AT_LEAST = 4  # times as strong as elsewhere; Sobel reaches 8, a difference of two neighbours 5, a slanted kernel 1
+# Times as strong as elsewhere. Sobel reaches 8, differences of two neighbours 3.5 to 6, lines and slanted kernels 1.
+_AT_LEAST = 3
 
 
 def _answers(kernel) -> dict[str, float]:
@@ -315,13 +449,17 @@ def _asks_sideways(kernel) -> bool:
     return max(found["top"], found["bottom"]) < 2 * max(found["left"], found["right"])
 
 
-def _takes_one_side(kernel) -> bool:
+def _takes_a_side(kernel) -> bool:
     weak, strong = sorted([_answers(kernel)["left"], _answers(kernel)["right"]])
-    return strong >= _AT_LEAST * weak
+    return strong > 1.5 * weak
 
 
 def _takes_the_left(kernel) -> bool:
     return _answers(kernel)["left"] > _answers(kernel)["right"]
+
+
+def _leaves_the_right(kernel) -> bool:
+    return _answers(kernel)["left"] >= _AT_LEAST * _answers(kernel)["right"]
 
 
 def _is_upright(kernel) -> bool:
@@ -351,6 +489,10 @@ _TAKES_THE_RIGHT = (
     "Your kernel finds the right rims. The coins are bright and the ground is dark: what does a window on a left rim "
     "hold on its left, what on its right?"
 )
+_NOT_THREE_TIMES = (
+    "Your kernel answers at left rims, but not yet three times as strongly as at right ones. Compare pixels that lie "
+    "two apart, or use more rows."
+)
 _IS_SLANTED = (
     "Your kernel finds left rims, but upper or lower ones as well: it is slanted. Where the brightness changes only "
     "from row to row, the sum has to be 0."
@@ -367,8 +509,9 @@ _TOO_LARGE_OR_SMALL = (
         (_BLURS, lambda kernel: np.min(kernel) < 0),
         (_SEES_SURFACES, _adds_up_to_zero),
         (_ASKS_DOWNWARDS, _asks_sideways),
-        (_TAKES_BOTH, _takes_one_side),
+        (_TAKES_BOTH, _takes_a_side),
         (_TAKES_THE_RIGHT, _takes_the_left),
+        (_NOT_THREE_TIMES, _leaves_the_right),
         (_IS_SLANTED, _is_upright),
         (_TOO_LARGE_OR_SMALL, _fits_in_uint8),
     ],
@@ -406,6 +549,11 @@ def takes_both():
 @left_rims.mistake(_TAKES_THE_RIGHT)
 def takes_the_right():
     return np.array([[1, 0, -1], [2, 0, -2], [1, 0, -1]]) / 4
+
+
+@left_rims.mistake(_NOT_THREE_TIMES)
+def nearly_a_line():
+    return np.array([[-3, 4, -1], [-3, 4, -1], [-3, 4, -1]]) / 12
 
 
 @left_rims.mistake(_IS_SLANTED)

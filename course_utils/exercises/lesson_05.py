@@ -4,8 +4,11 @@ import numpy as np
 
 from course_utils.exercises.engine import function, model, quiz, value
 
-_TWO_COUNTS = "Two whole numbers are expected: the parameters of `Conv2D`, then those of `Dense`."
-_EXCHANGED = "Both numbers are right, but `Conv2D` comes first."
+_TWO_COUNTS = (
+    "Two whole numbers are expected: the parameters of `Conv2D`, then those of `Dense`. Write them without commas "
+    "inside: 1234, not 1,234."
+)
+_EXCHANGED = "The two numbers are exchanged: `Conv2D` comes first."
 _CONV_NO_BIASES = "`Conv2D`: biases are missing. Each kernel has one."
 _CONV_FLAT = "`Conv2D`: your kernels are flat. The picture has three channels, and a kernel has a 5 × 5 slice for each."
 _CONV_BIAS_A_SLICE = "`Conv2D`: you gave each slice a bias of its own. A kernel adds up its slices and then one bias."
@@ -24,6 +27,10 @@ _DENSE_NO_POOLING = "`Dense`: you took the maps as the convolution leaves them. 
 _DENSE_NO_BORDER = (
     "`Dense`: you pooled maps of 32 × 32. Without padding a window of 5 fits into 32 pixels fewer than 32 times."
 )
+_DENSE_INPUTS_RIGHT = (
+    "`Dense`: the 4,704 numbers that come in are right. Each of the ten outputs has a weight for each of them, and one "
+    "bias."
+)
 _DENSE_OTHER = (
     "`Conv2D` is right, `Dense` is not. Follow the side of the map, layer by layer: how many numbers leave `Flatten`?"
 )
@@ -33,20 +40,32 @@ def _is_pair(counts) -> bool:
     return len(counts) == 2 and all(count == int(count) for count in counts)
 
 
+def _in_order(counts) -> bool:
+    conv_last = counts[1] in (1824, 1800)  # with and without biases
+    dense_first = counts[0] in (47_050, 47_040)
+    return counts[0] <= counts[1] or not (conv_last or dense_first)
+
+
+def _has_no_places(counts) -> bool:
+    """Return whether the first number is free of the places of a map: 14 × 14, 28 × 28 (four times that), 32 × 32."""
+    return counts[0] < 24 * 14 * 14 or all(counts[0] % places for places in (14 * 14, 32 * 32))
+
+
 @value(
     rules=[
         (_TWO_COUNTS, _is_pair),
-        (_EXCHANGED, lambda counts: tuple(counts) != (47_050, 1824)),
+        (_EXCHANGED, _in_order),
         (_CONV_NO_BIASES, lambda counts: counts[0] not in (5 * 5 * 3 * 24, 5 * 5 * 3 * 24 + 1)),
         (_CONV_FLAT, lambda counts: counts[0] not in ((5 * 5 + 1) * 24, 5 * 5 * 24)),
         (_CONV_BIAS_A_SLICE, lambda counts: counts[0] != (5 * 5 + 1) * 3 * 24),
-        (_CONV_PLACES, lambda counts: counts[0] < 24 * 14 * 14),
+        (_CONV_PLACES, _has_no_places),
         (_CONV_OTHER, lambda counts: counts[0] == 1824),
         (_DENSE_NO_BIASES, lambda counts: counts[1] not in [side**2 * 24 * 10 for side in (14, 16, 28, 32)]),
         (_DENSE_NO_CHANNELS, lambda counts: counts[1] not in [(side**2 + 1) * 10 for side in (14, 16, 28, 32)]),
         (_DENSE_THREE, lambda counts: counts[1] not in [(side**2 * 3 + 1) * 10 for side in (14, 16, 28, 32)]),
         (_DENSE_NO_POOLING, lambda counts: counts[1] not in [(side**2 * 24 + 1) * 10 for side in (28, 32)]),
         (_DENSE_NO_BORDER, lambda counts: counts[1] != (16 * 16 * 24 + 1) * 10),
+        (_DENSE_INPUTS_RIGHT, lambda counts: counts[1] not in (4704, 4705, 4714, 47_041, 4704 * 11)),
         (_DENSE_OTHER, lambda counts: counts[1] == 47_050),
     ],
     hints=(
@@ -112,14 +131,19 @@ def dense_no_border():
     return 1824, 61_450
 
 
-@parameters.mistake(_DENSE_OTHER)
+@parameters.mistake(_DENSE_INPUTS_RIGHT)
 def dense_bias_an_input():
     return 1824, 4704 * 11
 
 
+@parameters.mistake(_DENSE_OTHER)
+def dense_map_too_small():
+    return 1824, (13 * 13 * 24 + 1) * 10
+
+
 @parameters.mistake(_EXCHANGED)
 def exchanged():
-    return 47_050, 1824
+    return 47_040, 1800
 
 
 @parameters.mistake(_TWO_COUNTS)
@@ -131,7 +155,7 @@ def only_the_sum():
     because="ln 50 = 3.91. A network that knows nothing gives each of 50 classes 2 %, and −ln 0.02 is just that.",
     hints=("What probability does a network that knows nothing give to each of 50 classes?",),
     A="2.30 is ln 10: it belongs to ten classes. With more classes, a network that knows nothing gives less to each.",
-    C="The size of the batch does not matter: the loss is a mean over the pictures.",
+    C="A network that knows nothing has a loss of about 3.9 on each single picture, so the mean of 32 is enough.",
     D="A network cannot be sure and wrong for having many classes. Sure and wrong would show as a loss above ln K.",
 )
 def q1():
@@ -318,9 +342,10 @@ def gap_means_nonsense():
 
 @function(
     inputs=lambda: [
-        ([2.0, 1.5, 1.2, 1.3, 1.4, 1.5], 3),
+        ([2.0, 1.5, 1.2, 1.3, 1.4, 1.5, 1.6, 0.9], 3),  # goes on after the stop, so that waiting too long shows
+        ([0.5, 0.6, 0.7, 0.8], 2),
         ([1.0, 0.9, 0.8], 2),
-        ([1.0, 0.8, 0.9, 0.7, 0.75, 0.72, 0.9], 2),
+        ([1.0, 0.8, 0.9, 0.7, 0.75, 0.72, 0.9, 0.6], 2),
         ([1.0, 0.6, 0.9, 0.8, 0.5], 2),
         ([1.0, 0.8, 0.8, 0.8, 0.7], 2),
         ([0.9, 0.8, 0.85, 0.7, 0.75, 0.65, 0.68, 0.66, 0.64, 0.7], 3),
@@ -382,6 +407,38 @@ def against_the_epoch_before(losses, patience):
     return len(losses), best
 
 
+@early_stopping.mistake(
+    "You count how often in a row the loss rises from one epoch to the next. A loss that falls a little after a rise "
+    "is no record: compare with the lowest loss so far."
+)
+def counts_rises(losses, patience):
+    rises = 0
+    for epoch in range(2, len(losses) + 1):
+        rises = rises + 1 if losses[epoch - 1] > losses[epoch - 2] else 0
+        if rises >= patience:
+            return epoch, epoch - patience
+    return len(losses), losses.index(min(losses)) + 1
+
+
+@early_stopping.mistake(
+    "You count how often in a row the loss rises, and without a stop you keep the last epoch. Compare with the lowest "
+    "loss so far instead, and keep its epoch."
+)
+def counts_rises_keeps_the_last(losses, patience):
+    last, best = counts_rises(losses, patience)
+    return last, (best if last - best == patience else last)
+
+
+@early_stopping.mistake("You count the first epoch as waiting, but its loss is the lowest so far.")
+def first_epoch_waits(losses, patience):
+    best, waited = 1, 0
+    for epoch, loss in enumerate(losses, start=1):
+        best, waited = (epoch, 0) if loss < losses[best - 1] else (best, waited + 1)
+        if waited >= patience:
+            return epoch, best
+    return len(losses), best
+
+
 @early_stopping.mistake("You add up all epochs without a record. Each new lowest loss sets the waiting back to 0.")
 def never_resets(losses, patience):
     best, waited = 1, 0
@@ -424,9 +481,7 @@ def losses_themselves(losses, patience):
     return losses[last - 1], losses[best - 1]
 
 
-@early_stopping.mistake(
-    "You take an equal loss for a new record. Only a loss that is truly lower sets the waiting back."
-)
+@early_stopping.mistake("An equal loss is no new lowest loss: it counts as waiting.")
 def equal_is_a_record(losses, patience):
     best = 1
     for epoch, loss in enumerate(losses, start=1):
@@ -441,7 +496,8 @@ def equal_is_a_record(losses, patience):
     because="Evaluate the training digits after training, without dropout and shifts, and the order is the usual one.",
     hints=("On which pictures, and with which layers switched on, is each of the two numbers measured?",),
     A="A leak would raise the validation score, but nothing here points to one: the other number is low, for a reason.",
-    C="Underfitting shows when a network does poorly on the training pictures *as they are*. Was this measured?",
+    C="Underfitting shows when a network does poorly on the training pictures without shifts and dropout. Was this "
+    "measured?",
 )
 def q2():
     return "B"
@@ -484,8 +540,9 @@ _GUESSES = (
     "The network guesses. Either it has not been trained, or its training went wrong: run the checks of section 5.2."
 )
 _SCALED_OUTSIDE = (
-    "The network does better if the pixels are divided by 255 before it gets them, so it was trained that way. Here, "
-    "as in use, they come as 0…255. Scale inside, with `layers.Rescaling(1 / 255)` in front, and nowhere else."
+    "The network does better if the pixels are divided by 255 before it gets them. Either you trained it on such "
+    "pixels, or it has no scaling at all and is far too sure of itself. Put `layers.Rescaling(1 / 255)` in front, and "
+    "train on 0…255."
 )
 _NOT_YET = (
     "The network is small enough and has learned, but it reads no more than 97 % of the test digits. Two things help: "
@@ -601,9 +658,10 @@ def no_convolution():
 
 @quiz(
     because="The best of twenty is partly the luckiest. On new digits its luck is gone, its skill is not.",
-    hints=("Suppose all twenty were equally good. What would their scores on 1,000 digits look like?",),
+    hints=("These 1,000 digits did two jobs. Which?",),
     A="Each of the twenty scores is fair by itself. The largest of them is not: it was picked for being large.",
-    B="The spread of the scores is chance as well as skill. The mean is fair to the twenty, but you keep one of them.",
+    B="That may be, but twenty scores on the same digits cannot show it: part of the lead may be skill. Only new "
+    "digits tell.",
 )
 def q3():
     return "C"
