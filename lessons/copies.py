@@ -53,10 +53,17 @@ def worksheet(lesson: Path) -> NotebookNode:
     imports = next(cell for cell in notebook.cells if cell.cell_type == "code")
     section, inside = [], False
     for cell in notebook.cells:
-        if cell.cell_type == "markdown" and (heading := re.match(r"## (.+)", cell.source)):
-            inside = heading[1] == "Exercises"
-        if inside:
+        kept = []
+        # A cell of text may hold the end of one section and the beginning of the next.
+        for part in re.split(r"^(?=## )", cell.source, flags=re.MULTILINE) if cell.cell_type == "markdown" else [""]:
+            if part.startswith("## "):
+                inside = part.startswith("## Exercises")
+            if inside:
+                kept.append(part)
+        if inside and cell.cell_type == "code":
             section.append(cell)
+        elif "".join(kept):
+            section.append(nbformat.v4.new_markdown_cell("".join(kept).strip(), id=cell.id))
     if not section:
         raise LessonError(f"{lesson.name} has no section “## Exercises”: there is nothing to put on a worksheet.")
     notebook.cells = [nbformat.v4.new_markdown_cell(f"{title}: exercises", id="title"), imports, *section]
