@@ -95,6 +95,21 @@ _SPLIT = "etettttttvtveeeetvevtttttttttttttttteevtvtve"
 _PARTS = {"t": "train", "v": "validation", "e": "test"}
 
 
+class Cells(NamedTuple):
+    """Photos of solar cells with all that is known of each, as `read_solar_cells` returns them."""
+
+    images: np.ndarray  # uint8 (n, size, size), grey, 0…255
+    labels: np.ndarray  # int64 (n,), 0 functional, 1 defective
+    probabilities: np.ndarray  # float64 (n,), of a defect as the experts judged it: 0, 1/3, 2/3 or 1
+    types: np.ndarray  # str (n,), "mono" or "poly"
+    groups: np.ndarray  # int64 (n,), the inferred module, 1 to 44
+    files: np.ndarray  # str (n,), relative to the folder of `solar_cells`
+
+    def chosen(self, rows: np.ndarray) -> "Cells":
+        """Return the cells that `rows` (indices or a mask) picks, in its order."""
+        return Cells(*(column[rows] for column in self))
+
+
 class _Cell(NamedTuple):
     name: str  # cell0001.png
     probability: float
@@ -163,6 +178,51 @@ def solar_cells() -> Path:
                 table.writerow(["file", "label", "probability", "type", "group", "split"])
                 table.writerows(lines)
     return target
+
+
+def read_solar_cells(part: str = "all", size: int = 160) -> Cells:
+    """Read photos of solar cells as arrays, with labels, probabilities, types and modules.
+
+    Lessons 02 and 05 read the same folder with Keras' own loader; what this adds is the rest of ``manifest.csv``, which
+    a loader of folders cannot know. Photos are shrunk with antialiasing, as `from_folder` does it.
+
+    Parameters
+    ----------
+    part : str
+        ``"train"``, ``"validation"`` or ``"test"``: one part of the split by module; ``"all"``: all 2,624 cells.
+    size : int
+        Height and width of the result in pixels, 1 to 300 (the size of the files).
+
+    Returns
+    -------
+    Cells
+        In the order of ``manifest.csv``, which is the order of the original files.
+
+    Raises
+    ------
+    ValueError
+        If there is no such part, or the size is not in 1…300.
+    """
+    parts = ("all", *_PARTS.values())
+    if part not in parts:
+        raise ValueError(f"The solar cells have no part called {part!r}: use one of {', '.join(parts)}.")
+    if not 1 <= size <= 300:
+        raise ValueError(f"The photos cannot be read at {size} pixels: pass a size from 1 to 300, which is their own.")
+    folder = solar_cells()
+    with (folder / "manifest.csv").open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if part in ("all", row["split"])]
+    images = np.empty((len(rows), size, size), np.uint8)
+    for image, row in zip(images, tqdm(rows, desc="solar cells", unit="photo", delay=8, leave=False), strict=True):
+        with Image.open(folder / row["file"]) as photo:
+            image[:] = photo.resize((size, size), Image.Resampling.BILINEAR)
+    return Cells(
+        images,
+        np.array([int(row["label"] == "defective") for row in rows], np.int64),
+        np.array([round(3 * float(row["probability"])) / 3 for row in rows]),
+        np.array([row["type"] for row in rows]),
+        np.array([int(row["group"]) for row in rows], np.int64),
+        np.array([row["file"] for row in rows]),
+    )
 
 
 def prepared() -> bool:

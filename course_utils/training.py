@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 import keras
 import matplotlib.pyplot as plt
 import numpy as np
-from IPython.display import display
 from matplotlib.ticker import MaxNLocator
+
+from course_utils._live import LiveLine
 
 
 def live_progress() -> keras.callbacks.Callback:
@@ -21,25 +22,18 @@ def live_progress() -> keras.callbacks.Callback:
     keras.callbacks.Callback
         To be used in one ``fit`` at a time.
     """
-    handle = None
-    resting = ""
-
-    def show(text: str, **how) -> object:
-        return display({"text/plain": text}, raw=True, **how)
+    line = None
 
     def begin(logs: Mapping[str, float] | None = None) -> None:
-        nonlocal handle, resting
-        resting = f"training: at most {callback.params['epochs']} epochs"
-        handle = show(resting, display_id=True)  # None outside Jupyter
+        nonlocal line
+        line = LiveLine(f"training: at most {callback.params['epochs']} epochs")
 
     def epoch_end(epoch: int, logs: Mapping[str, float] | None = None) -> None:
-        if handle is not None:
-            numbers = " · ".join(f"{name} {value:.3f}" for name, value in (logs or {}).items())
-            handle.update({"text/plain": f"{resting} · epoch {epoch + 1} · {numbers}"}, raw=True)
+        numbers = " · ".join(f"{name} {value:.3f}" for name, value in (logs or {}).items())
+        line.update(f"epoch {epoch + 1} · {numbers}")
 
     def end(logs: Mapping[str, float] | None = None) -> None:
-        if handle is not None:
-            handle.update({"text/plain": resting}, raw=True)
+        line.rest()
 
     callback = keras.callbacks.LambdaCallback(on_epoch_end=epoch_end, on_train_begin=begin, on_train_end=end)
     return callback
