@@ -4,11 +4,12 @@ Lesson 06 derives why: a frozen network gives the same picture the same numbers 
 than once is waste.
 """
 
+import difflib
 import hashlib
 import json
 import os
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,6 +71,40 @@ def extract(
         _remove_oldest(keep=file)
     line.rest()
     return results[0] if len(results) == 1 else results
+
+
+def at_depths(base: "keras.Model", layer_names: Sequence[str]) -> "keras.Model":
+    """Return a network that gives the mean of each feature map at several depths of another one.
+
+    Parameters
+    ----------
+    base : keras.Model
+        A convolutional network without its top, such as ``keras.applications.MobileNetV2(include_top=False, …)``.
+    layer_names : sequence of str
+        Layers of `base` whose output is a stack of maps (H, W, channels).
+
+    Returns
+    -------
+    keras.Model
+        With one output (n, channels) for each name; it shares its weights with `base`.
+
+    Raises
+    ------
+    ValueError
+        If `base` has no layer of such a name.
+
+    Notes
+    -----
+    Lesson 06, section 6.5, asks each depth what it knows of cracks.
+    """
+    import keras
+
+    known = [layer.name for layer in base.layers]
+    if unknown := [name for name in layer_names if name not in known]:
+        close = difflib.get_close_matches(unknown[0], known, n=3, cutoff=0.3)
+        raise ValueError(f"{base.name} has no layer {unknown[0]!r}: did you mean one of {', '.join(close)}?")
+    maps = [base.get_layer(name).output for name in layer_names]
+    return keras.Model(base.input, [keras.layers.GlobalAveragePooling2D()(stack) for stack in maps])
 
 
 def cache_folder() -> Path:
