@@ -73,8 +73,13 @@ def extract(
     return results[0] if len(results) == 1 else results
 
 
-def at_depths(base: "keras.Model", layer_names: Sequence[str]) -> "keras.Model":
-    """Return a network that gives the mean of each feature map at several depths of another one.
+def at_depths(
+    base: "keras.Model", layer_names: Sequence[str], pooling: Sequence[str] = ("mean", "max")
+) -> "keras.Model":
+    """Return a network that sums up the feature maps at several depths of another one.
+
+    The mean over all places says how much of a feature a picture holds, the maximum whether it is anywhere at all: a
+    thin crack hardly moves a mean.
 
     Parameters
     ----------
@@ -82,29 +87,38 @@ def at_depths(base: "keras.Model", layer_names: Sequence[str]) -> "keras.Model":
         A convolutional network without its top, such as ``keras.applications.MobileNetV2(include_top=False, …)``.
     layer_names : sequence of str
         Layers of `base` whose output is a stack of maps (H, W, channels).
+    pooling : sequence of str
+        ``"mean"``, ``"max"`` or both, in the order they are put side by side.
 
     Returns
     -------
     keras.Model
-        With one output (n, channels) for each name; it shares its weights with `base`.
+        With one output (n, channels × number of poolings) for each layer; it shares its weights with `base`.
 
     Raises
     ------
     ValueError
-        If `base` has no layer of such a name.
+        If `base` has no layer of such a name, or a pooling is unknown.
 
     Notes
     -----
-    Lesson 06, section 6.5, asks each depth what it knows of cracks.
+    Lesson 06, sections 6.4 and 6.5, compares the poolings and asks each depth what it knows of defects.
     """
     import keras
 
+    kinds = {"mean": keras.layers.GlobalAveragePooling2D, "max": keras.layers.GlobalMaxPooling2D}
+    if not pooling or set(pooling) - set(kinds):
+        raise ValueError(f'The pooling {pooling!r} is not known: pass ("mean",), ("max",) or ("mean", "max").')
     known = [layer.name for layer in base.layers]
     if unknown := [name for name in layer_names if name not in known]:
-        close = difflib.get_close_matches(unknown[0], known, n=3, cutoff=0.3)
+        close = difflib.get_close_matches(unknown[0], known, n=3, cutoff=0)
         raise ValueError(f"{base.name} has no layer {unknown[0]!r}: did you mean one of {', '.join(close)}?")
-    maps = [base.get_layer(name).output for name in layer_names]
-    return keras.Model(base.input, [keras.layers.GlobalAveragePooling2D()(stack) for stack in maps])
+
+    def summed_up(maps):
+        pooled = [kinds[kind]()(maps) for kind in pooling]
+        return pooled[0] if len(pooled) == 1 else keras.layers.Concatenate()(pooled)
+
+    return keras.Model(base.input, [summed_up(base.get_layer(name).output) for name in layer_names])
 
 
 def cache_folder() -> Path:
