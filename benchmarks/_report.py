@@ -8,13 +8,15 @@ A benchmark is a script in this folder that measures one thing. Its file holds `
 
 Conventions:
 
-- ``.venv/bin/python benchmarks/NAME.py`` runs it, from a fresh clone that ``python3 course.py test`` has set up, with no
-  option. It prints its table, writes ``benchmarks/results/NAME.json``, renews docs/benchmarks.md, and returns 1 if
-  one of its `checks` does not hold.
+- ``.venv/bin/python benchmarks/NAME.py`` runs it, in a clone that ``python3 course.py test`` has set up. It prints its
+  table, writes ``benchmarks/results/NAME.json``, renews docs/benchmarks.md, and returns 1 if one of its `checks` does
+  not hold.
 - ``--quick`` shrinks the work to a few seconds, so that tests/test_benchmarks.py can run the whole script. Its numbers
   mean nothing: they are kept only if ``--output FILE`` says where, and its checks decide nothing.
 - ``.venv/bin/python benchmarks/_report.py`` draws docs/benchmarks.md again from all JSON files; a test compares.
 - What is compared must give the same result first: a benchmark raises if it does not, before it times anything.
+- ``import _report`` comes before TensorFlow and Keras (sorted imports see to it): it imports course_utils, which keeps
+  TensorFlow's start-up messages off the screen.
 - Nothing that identifies a person or a computer goes into a result: no path, no host name.
 """
 
@@ -33,6 +35,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import psutil
+
+import course_utils  # noqa: F401  (before TensorFlow, which then starts without a word)
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
@@ -124,15 +128,13 @@ def table(columns: Mapping[str, str], rows: Sequence[Mapping[str, str | float | 
     def cell(value: str | float | None, form: str) -> str:
         return "" if value is None else value if isinstance(value, str) else format(value, form)
 
-    numeric = [bool(form) for form in columns.values()]
-    lines = [list(columns), *([cell(row.get(name), form) for name, form in columns.items()] for row in rows)]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
-    padded = [
-        [text.rjust(width) if right else text.ljust(width) for text, width, right in zip(line, widths, numeric)]
-        for line in lines
-    ]
-    rule = ["-" * (width - 1) + ":" if right else "-" * width for width, right in zip(widths, numeric)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in [padded[0], rule, *padded[1:]])
+    aligned = []
+    for name, form in columns.items():
+        cells = [name, *(cell(row.get(name), form) for row in rows)]
+        width = max(map(len, cells))
+        cells = [text.rjust(width) if form else text.ljust(width) for text in cells]
+        aligned.append([cells[0], "-" * (width - 1) + ":" if form else "-" * width, *cells[1:]])
+    return "\n".join("| " + " | ".join(line) + " |" for line in zip(*aligned, strict=True))
 
 
 def checks_as_lines(checks: Sequence[Sequence]) -> list[str]:

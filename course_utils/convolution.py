@@ -26,12 +26,14 @@ KERNELS = {
 def correlate(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     """Multiply each window of an image with a kernel and add up, without padding. Lesson 03 derives it.
 
+    Section 3.2 has the line for a grey image, section 3.5 says how channels enter: all products go into one sum.
+
     Parameters
     ----------
-    image : ndarray, shape (H, W)
+    image : ndarray, shape (H, W) or (H, W, channels)
         Any number type and range; computed in float64, so that nothing wraps or is cut off.
-    kernel : ndarray, shape (h, w)
-        Not flipped, as in OpenCV and Keras.
+    kernel : ndarray, shape (h, w) or (h, w, channels)
+        A slice for each channel of the image. Not flipped, as in OpenCV and Keras.
 
     Returns
     -------
@@ -40,20 +42,22 @@ def correlate(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     Raises
     ------
     ValueError
-        If the image or the kernel is not 2-D, or the kernel is larger than the image.
+        If the image or the kernel has another number of axes, they differ in channels, or the kernel is larger than
+        the image.
     """
     image, kernel = np.asarray(image, float), np.asarray(kernel, float)
-    if image.ndim != 2 or kernel.ndim != 2:
+    if image.ndim not in (2, 3) or kernel.ndim != image.ndim or kernel.shape[2:] != image.shape[2:]:
         raise ValueError(
             f"correlate got an image of shape {image.shape} and a kernel of shape {kernel.shape}: "
-            "pass two 2-D arrays, one channel at a time."
+            "pass (H, W) and (h, w), or (H, W, channels) and (h, w, channels) with equally many channels."
         )
     if kernel.shape[0] > image.shape[0] or kernel.shape[1] > image.shape[1]:
         raise ValueError(
             f"The kernel {kernel.shape} does not fit into the image {image.shape}: "
             "take a smaller kernel or pad the image."
         )
-    return np.einsum("ijkl,kl->ij", sliding_window_view(image, kernel.shape), kernel)
+    windows = sliding_window_view(image, kernel.shape[:2], axis=(0, 1))  # the window's two axes come last
+    return np.einsum("ijkl,kl->ij" if image.ndim == 2 else "ijckl,klc->ij", windows, kernel)
 
 
 def draw_window(image: np.ndarray, row: int, column: int, kernel: np.ndarray) -> None:

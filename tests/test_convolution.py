@@ -3,6 +3,7 @@ import ipywidgets
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+import scipy.signal
 from matplotlib.patches import Rectangle
 
 from course_utils import convolution
@@ -28,10 +29,36 @@ def test_correlate_does_not_wrap_uint8():
     assert correlate(np.array([[200, 200]], np.uint8), np.array([[1, 1]], np.uint8)).tolist() == [[400]]
 
 
-@pytest.mark.parametrize(("shape", "words"), [((4, 4, 3), "one channel at a time"), ((2, 5), "smaller kernel")])
-def test_correlate_says_what_does_not_fit(shape, words):
+def test_correlate_adds_up_all_channels():
+    image = np.arange(24).reshape(2, 4, 3)
+    kernel = np.array([[[1, 10, 100]], [[0, 0, 1000]]])
+    # Left: 0·1 + 1·10 + 2·100 above, and 14·1000 below; one step to the right adds 3 to each pixel.
+    assert correlate(image, kernel).tolist() == [[14210, 17543, 20876, 24209]]
+    assert np.array_equal(correlate(image[..., :1], kernel[..., :1]), correlate(image[..., 0], kernel[..., 0]))
+
+
+def test_correlate_agrees_with_scipy_in_colour():
+    rng = np.random.default_rng(3)
+    image, kernel = rng.integers(0, 256, (20, 31, 3)).astype(np.uint8), rng.normal(size=(4, 5, 3))
+    assert np.allclose(correlate(image, kernel), scipy.signal.correlate(image.astype(float), kernel, "valid")[..., 0])
+
+
+@pytest.mark.parametrize(
+    ("image", "kernel", "words"),
+    [
+        ((4, 4, 3), (3, 3), "equally many channels"),
+        ((4, 4, 3), (3, 3, 1), "equally many channels"),
+        ((4, 4), (3, 3, 3), "equally many channels"),
+        ((4,), (3,), r"pass \(H, W\)"),
+        ((1, 4, 4, 3), (3, 3, 4, 3), r"pass \(H, W\)"),
+        ((4, 4), (3,), r"pass \(H, W\)"),
+        ((2, 5), (3, 3), "smaller kernel"),
+        ((5, 2, 3), (3, 3, 3), "smaller kernel"),
+    ],
+)
+def test_correlate_says_what_does_not_fit(image, kernel, words):
     with pytest.raises(ValueError, match=words):
-        correlate(np.zeros(shape), np.zeros((3, 3)))
+        correlate(np.zeros(image), np.zeros(kernel))
 
 
 def texts(axis):

@@ -1,0 +1,65 @@
+"""How long does each lesson run, and how much memory does its kernel take? Every lesson, from first to last cell."""
+
+import os
+import sys
+import tempfile
+
+import _report
+
+sys.path.insert(0, str(_report.ROOT / "lessons"))
+import build
+
+PATIENCE = 4  # a lesson that takes longer than its budget is still measured, up to so many times as long
+
+
+def shortened(notebook: build.NotebookNode) -> None:
+    """Leave only the first code cell of a notebook."""
+    first = next(position for position, cell in enumerate(notebook.cells) if cell.cell_type == "code")
+    del notebook.cells[first + 1 :]
+
+
+def measure(quick: bool) -> _report.Result:
+    """Run each lesson in a kernel of its own, with an empty cache, as a learner does the first time."""
+    os.environ["COLUMNS"] = "120"
+    os.environ["COURSE_PROGRESS"] = "off"  # nobody's progress changes
+    rows, failed = [], []
+    for lesson in build.lesson_files()[: 1 if quick else None]:
+        notebook = build.read_lesson(lesson, run_time_s=0)
+        budget = notebook.metadata.course.budget
+        row = {"lesson": lesson.stem, "code cells": sum(cell.cell_type == "code" for cell in notebook.cells)}
+        row |= {"time (s)": None, "may take (s)": budget, "peak memory (MB)": None}
+        if quick:
+            shortened(notebook)
+        with tempfile.TemporaryDirectory() as empty:
+            os.environ["COURSE_CACHE"] = empty
+            try:
+                row["time (s)"], row["peak memory (MB)"] = build.execute(notebook, lesson.stem, PATIENCE * budget)
+            except build.LessonError as error:
+                print(error, file=sys.stderr)
+            finally:
+                del os.environ["COURSE_CACHE"]
+        took = row["time (s)"]
+        print(f"{lesson.stem}: " + ("failed" if took is None else f"{took:.0f} s"), flush=True)
+        if took is None or took > budget:
+            failed.append(lesson.stem)
+        rows.append(row)
+    together = sum(row["time (s)"] or 0 for row in rows)
+    highest = max(row["peak memory (MB)"] or 0 for row in rows)
+    return _report.Result(
+        title="Course: run time and memory of each lesson",
+        question="How long does a lesson run the first time, with nothing in its cache? How much memory does it take?",
+        columns={"lesson": "", "code cells": "d", "time (s)": ",.0f", "may take (s)": "d", "peak memory (MB)": ",.0f"},
+        rows=rows,
+        checks=[
+            ("every lesson runs to its end, within its time" + "".join(f"; not {name}" for name in failed), not failed),
+            (f"no kernel takes more than {build.MEMORY_LIMIT_MB:,} MB", highest <= build.MEMORY_LIMIT_MB),
+        ],
+        notes=[
+            f"One after another they take {_report.as_duration(together)}. The memory is what the lesson's kernel held "
+            "at most, looked at five times a second. Data and weights were prepared before."
+        ],
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(_report.main(__file__, measure))
