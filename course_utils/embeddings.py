@@ -150,7 +150,8 @@ def _checked(network: "keras.Model", images: np.ndarray) -> np.ndarray:
 
 
 def _batch(images: np.ndarray, prepare: Callable) -> np.ndarray:
-    return np.asarray(prepare(images.astype(np.float32)), np.float32)
+    # Some functions turn the channels round by a view, which cannot be hashed.
+    return np.ascontiguousarray(prepare(images.astype(np.float32)), np.float32)
 
 
 def _computed(
