@@ -89,8 +89,8 @@ def measure(quick: bool) -> _report.Result:
     height, width, channels = photo.shape
     return _report.Result(
         title="Convolution: five ways, one result",
-        question=f"A 3 × 3 × {channels} kernel reads a photo of {height} × {width} × {channels} (uint8) and gives a map. "
-        "How much faster than loops are the ways of lesson 03?",
+        question=f"A 3 × 3 × {channels} kernel reads a photo of {height} × {width} × {channels} (uint8) and gives a "
+        "map. How much faster than loops are the ways of lesson 03?",
         columns={"way": "", "time (ms)": ",.2f", "times as fast as loops": ",.1f"},
         rows=[{"way": name, "time (ms)": 1000 * seconds[name], "times as fast as loops": times[name]} for name in ways],
         checks=[

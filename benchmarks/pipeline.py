@@ -62,7 +62,7 @@ def measure(quick: bool) -> _report.Result:
     """Check that loop and pipeline give the same pictures, then time one epoch of the training part in each way."""
     with tempfile.TemporaryDirectory() as scratch:
         cells = few_cells(Path(scratch)) if quick else solar_cells()
-        return timed(cells, runs=1 if quick else 5)
+        return timed(cells, runs=1 if quick else 3)
 
 
 def timed(cells: Path, runs: int) -> _report.Result:
