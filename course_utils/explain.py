@@ -1,0 +1,201 @@
+"""Where a network looks: Grad-CAM for any Keras model with convolutions, and its drawing. Lesson 07 writes both."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import matplotlib.pyplot as plt
+import numpy as np
+from PIL import Image
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
+
+def grad_cam(
+    model: "keras.Model", image: np.ndarray, layer: str | None = None, class_index: int | None = None
+) -> np.ndarray:
+    """Return how strongly each place of a feature map speaks for a class.
+
+    The maps of one layer are added up, each with a weight: the mean slope of the class's logit with respect to that
+    map. What is left above zero speaks for the class. The last activation of the model (softmax or sigmoid) is left
+    out while this runs, because its slope vanishes where the model is sure.
+
+    Parameters
+    ----------
+    model : keras.Model
+        With one input and one output (n, classes), or (n, 1) for two classes. The layer may lie in a model inside of
+        this model, as after ``keras.Sequential([base, ...])``.
+    image : ndarray
+        (H, W, channels), one picture as the model wants it: if ``preprocess_input`` stands outside of the model, apply
+        it first.
+    layer : str, optional
+        Name of a layer whose output is a stack of maps (h, w, channels); by default the last such layer.
+    class_index : int, optional
+        The class that is explained, by default the one that the model answers. If the model has one output, 1 is the
+        class for which it stands, and 0 the other one.
+
+    Returns
+    -------
+    ndarray
+        float32 (h, w), 0 or more, in the resolution of the layer's maps: 5 × 5 for the last layer of MobileNetV2 at
+        160 pixels. All zeros if nothing speaks for the class.
+
+    Raises
+    ------
+    ValueError
+        If the picture has another number of axes, the model has no such layer or no such class, or the layer's output
+        is no stack of maps or does not lead to the output.
+
+    References
+    ----------
+    R. Selvaraju et al.: Grad-CAM: visual explanations from deep networks via gradient-based localization. ICCV 2017.
+
+    Notes
+    -----
+    Lesson 07, section 7.12, writes it in eight lines and puts it to two tests: random weights and a planted mark.
+    """
+    import tensorflow as tf
+
+    image = np.asarray(image, np.float32)
+    if image.ndim != 3:
+        raise ValueError(f"grad_cam explains one picture (H, W, channels), but got the shape {image.shape}.")
+    chosen = _map_layer(model, layer)
+    with tf.GradientTape() as tape, _recorded(chosen) as seen, _without_last_activation(model):
+        batch = tf.constant(image[None])
+        tape.watch(batch)  # the weights may all be frozen: without this nothing would be recorded
+        logits = model(batch, training=False)
+        score = _score(logits, class_index)
+    slopes = tape.gradient(score, seen[-1]) if seen else None
+    if slopes is None:
+        raise ValueError(f"The output of {chosen.name!r} does not lead to the output of {model.name}: name another.")
+    weights = tf.reduce_mean(slopes, axis=(1, 2), keepdims=True)
+    return tf.nn.relu(tf.reduce_sum(weights * seen[-1], axis=-1))[0].numpy()
+
+
+def show_heat_maps(
+    images: Sequence[np.ndarray],
+    heat_maps: Sequence[np.ndarray],
+    titles: Sequence[str] | None = None,
+    columns: int = 4,
+    height: float = 2.6,
+) -> None:
+    """Draw pictures in grey and a heat map over each: dark where it is 0, bright yellow at its own maximum.
+
+    A map is enlarged smoothly to the size of its picture, which does not make it finer than it is.
+
+    Parameters
+    ----------
+    images : sequence of ndarray
+        Each uint8 in 0…255, of shape (H, W) or (H, W, 3).
+    heat_maps : sequence of ndarray
+        One for each picture: (h, w), 0 or more, as `grad_cam` returns it.
+    titles : sequence of str, optional
+        One line above each picture.
+    columns : int
+        Pictures in a row.
+    height : float
+        Height of one row in inches.
+
+    Raises
+    ------
+    ValueError
+        If the numbers of pictures, maps and titles differ, or there is none.
+
+    Notes
+    -----
+    Lesson 07, section 7.12, draws the first map without it.
+    """
+    counts = [len(images), len(heat_maps), len(images if titles is None else titles)]
+    if len(set(counts)) > 1 or not counts[0]:
+        raise ValueError(
+            f"show_heat_maps got {counts[0]} pictures, {counts[1]} maps and {counts[2]} titles: "
+            "pass at least one picture, and one of each for it."
+        )
+    columns = min(columns, len(images))
+    rows = -(-len(images) // columns)
+    caption = 0.0 if titles is None else 0.35
+    _, axes = plt.subplots(rows, columns, figsize=(columns * height, rows * (height + caption)), squeeze=False)
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for number, (axis, image, heat) in enumerate(zip(axes.flat, images, heat_maps, strict=False)):
+        image, heat = np.asarray(image), np.asarray(heat, np.float32)
+        large = Image.fromarray(heat / max(float(heat.max()), 1e-12))
+        large = np.asarray(large.resize(image.shape[1::-1], Image.Resampling.BICUBIC)).clip(0, 1)
+        axis.imshow(image, cmap="gray", vmin=0, vmax=255)
+        axis.imshow(large, cmap="inferno", vmin=0, vmax=1, alpha=0.55)
+        if titles is not None:
+            axis.set_title(titles[number])
+
+
+def _flat_layers(model: "keras.Model") -> "list[keras.layers.Layer]":
+    """Return all layers of a model, those of models inside of it in their place."""
+    layers = []
+    for layer in model.layers:
+        layers += _flat_layers(layer) if hasattr(layer, "layers") else [layer]
+    return layers
+
+
+def _map_layer(model: "keras.Model", name: str | None) -> "keras.layers.Layer":
+    """Return the layer of that name, or the last one whose output is a stack of maps."""
+    layers = _flat_layers(model)
+    if name is not None:
+        layers = [layer for layer in layers if layer.name == name]
+        if not layers:
+            raise ValueError(f"{model.name} has no layer {name!r}, nor has a model inside of it: see model.summary().")
+    stacks = [layer for layer in layers if len(getattr(getattr(layer, "output", None), "shape", ())) == 4]
+    if not stacks:
+        what = f"The output of {name!r} is" if name else f"No layer of {model.name} gives"
+        raise ValueError(f"{what} no stack of maps (h, w, channels): Grad-CAM needs the output of a convolution.")
+    return stacks[-1]
+
+
+def _score(logits: "tf.Tensor", class_index: int | None) -> "tf.Tensor":
+    """Return the number whose slopes explain the class."""
+    count = logits.shape[-1]
+    classes = max(2, count)
+    if class_index is None:
+        class_index = int(np.argmax(logits[0])) if count > 1 else int(logits[0, 0] > 0)
+    if class_index not in range(classes):
+        raise ValueError(f"The model has no class {class_index}: it has {classes}, counted from 0.")
+    if count == 1:
+        return logits[0, 0] if class_index else -logits[0, 0]
+    return logits[0, class_index]
+
+
+@contextmanager
+def _recorded(layer: "keras.layers.Layer") -> "Iterator[list[tf.Tensor]]":
+    """Keep what a layer returns: Keras would build no second model that ends at a layer of an inner model."""
+    seen = []
+    call = layer.call
+
+    def call_and_keep(*args, **kwargs):
+        seen.append(call(*args, **kwargs))
+        return seen[-1]
+
+    layer.call = call_and_keep
+    try:
+        yield seen
+    finally:
+        del layer.call  # the class's own is behind it
+
+
+@contextmanager
+def _without_last_activation(model: "keras.Model") -> Iterator[None]:
+    """Let a model end in its logits: a saturated softmax or sigmoid has no slope."""
+    import keras
+
+    last = _flat_layers(model)[-1]
+    activation = getattr(last, "activation", None)
+    if isinstance(last, keras.layers.Softmax):
+        last.call = lambda inputs, *_, **__: inputs
+    elif activation is not None:
+        last.activation = keras.activations.linear
+    try:
+        yield
+    finally:
+        if isinstance(last, keras.layers.Softmax):
+            del last.call
+        elif activation is not None:
+            last.activation = activation

@@ -1,0 +1,189 @@
+"""Intervals, calibration, temperature and thresholds, against values by hand and other libraries."""
+
+import numpy as np
+import pytest
+from scipy.optimize import minimize_scalar
+from sklearn.calibration import calibration_curve
+from sklearn.metrics import f1_score, log_loss
+
+from course_utils import evaluation
+
+
+def test_interval_of_a_share_is_the_one_of_the_formula():
+    right = np.arange(1000) < 800
+    low, high = evaluation.bootstrap_interval(np.mean, right, repeats=4000)
+    width = 1.96 * np.sqrt(0.8 * 0.2 / 1000)
+    assert abs(low - (0.8 - width)) < 0.003 and abs(high - (0.8 + width)) < 0.003
+
+
+def test_interval_draws_the_same_rows_of_all_columns_and_repeats_with_its_seed():
+    truth = np.random.default_rng(1).integers(0, 2, 200)
+    assert evaluation.bootstrap_interval(f1_score, truth, truth.copy()) == (1.0, 1.0)
+    noisy = np.where(np.arange(200) % 5, truth, 1 - truth)
+    first, again = (evaluation.bootstrap_interval(f1_score, truth, noisy, repeats=50) for _ in range(2))
+    assert first == again
+    assert first != evaluation.bootstrap_interval(f1_score, truth, noisy, repeats=50, seed=1)
+
+
+def test_drawing_groups_of_equal_rows_is_drawing_that_many_values():
+    values = np.repeat(np.random.default_rng(2).random(25), 40)
+    groups = np.repeat(np.arange(25), 40)
+    by_group = np.diff(evaluation.bootstrap_interval(np.mean, values, groups=groups))
+    alone = np.diff(evaluation.bootstrap_interval(np.mean, values[::40]))
+    by_row = np.diff(evaluation.bootstrap_interval(np.mean, values))
+    assert np.isclose(by_group, alone, rtol=0.1)
+    assert by_group > 5 * by_row  # √40 = 6.3
+
+
+def test_groups_keep_all_their_rows_together():
+    groups = np.array(["b", "a", "b", "c"])
+
+    def whole(names):
+        assert np.sum(names == "b") % 2 == 0
+        return 0.5
+
+    assert evaluation.bootstrap_interval(whole, groups, groups=groups, repeats=30) == (0.5, 0.5)
+
+
+def test_level_sets_the_width():
+    values = np.random.default_rng(3).random(300)
+    narrow, wide = (np.diff(evaluation.bootstrap_interval(np.mean, values, level=level)) for level in (0.5, 0.99))
+    assert wide > 3 * narrow
+
+
+def test_draws_without_a_number_are_left_out():
+    one = np.zeros(3)
+    one[0] = 1
+    low, high = evaluation.bootstrap_interval(lambda x: x.mean() if x.any() else np.nan, one, repeats=200)
+    assert 1 / 3 <= low <= high <= 1
+
+
+@pytest.mark.parametrize(
+    ("columns", "options", "message"),
+    [
+        ((), {}, "lengths"),
+        (([1, 2], [1]), {}, r"lengths \[1, 2\]"),
+        (([],), {}, "lengths"),
+        (([1, 2],), {"groups": [1]}, "lengths"),
+        (([1, 2],), {"level": 95}, "level is a share"),
+        (([1, 2],), {"level": 0}, "level is a share"),
+    ],
+)
+def test_interval_says_what_is_wrong(columns, options, message):
+    with pytest.raises(ValueError, match=message):
+        evaluation.bootstrap_interval(lambda *x: 1.0, *columns, **options)
+
+
+def test_interval_of_nothing_but_nan_is_refused():
+    with pytest.raises(ValueError, match="finite number"):
+        evaluation.bootstrap_interval(lambda x: np.nan, [1, 2, 3], repeats=5)
+
+
+def test_reliability_agrees_with_scikit_learn():
+    random = np.random.default_rng(4)
+    probabilities = random.random(500)
+    labels = (random.random(500) < probabilities**2).astype(int)
+    said, happened, counts = evaluation.reliability(probabilities, labels, 7)
+    theirs, mean = calibration_curve(labels, probabilities, n_bins=7)
+    assert np.allclose(said, mean) and np.allclose(happened, theirs)
+    assert counts.sum() == 500
+
+
+def test_reliability_borders_and_empty_bins():
+    said, happened, counts = evaluation.reliability([0.5, 1.0, 0.25], [1, 0, 1], bins=2)
+    assert said.tolist() == [0.25, 0.75] and happened.tolist() == [1.0, 0.5] and counts.tolist() == [1, 2]
+    assert len(evaluation.reliability([0.95, 1.0], [1, 1])[0]) == 1
+
+
+def test_calibration_error_by_hand():
+    # Lower bin: 0.1 and 0.3, said 0.2, came true 0.5; upper bin: 0.9, 0.9, said 0.9, came true 1.
+    assert np.isclose(evaluation.expected_calibration_error([0.1, 0.3, 0.9, 0.9], [0, 1, 1, 1], 2), (0.3 + 0.1) / 2)
+    assert evaluation.expected_calibration_error([0.0, 1.0], [0, 1]) == 0
+    assert evaluation.expected_calibration_error([0.0, 1.0], [1, 0]) == 1
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "labels", "message"),
+    [
+        ([], [], "shape"),
+        ([0.5, 0.5], [1], "shape"),
+        ([[0.5]], [[1]], "shape"),
+        ([1.5], [1], "outside of 0…1"),
+        ([np.nan], [1], "outside of 0…1"),
+        ([0.5], [2], "neither 0 nor 1"),
+    ],
+)
+def test_wrong_probabilities_are_refused(probabilities, labels, message):
+    for ask in (
+        evaluation.reliability,
+        evaluation.expected_calibration_error,
+        lambda p, y: evaluation.mean_cost(p, y, 0.5, 1, 1),
+        lambda p, y: evaluation.cheapest_threshold(p, y, 1, 1),
+    ):
+        with pytest.raises(ValueError, match=message):
+            ask(probabilities, labels)
+
+
+def test_sigmoid_does_not_overflow():
+    with np.errstate(all="raise"):
+        values = evaluation.sigmoid(np.array([-1000.0, 0.0, np.log(3), 1000.0]))
+    assert np.allclose(values, [0, 0.5, 0.75, 1])
+
+
+@pytest.mark.parametrize("true_temperature", [0.5, 1.0, 4.0])
+def test_temperature_is_found_for_one_logit(true_temperature):
+    random = np.random.default_rng(5)
+    logits = random.normal(0, 2, 40_000)
+    labels = (random.random(40_000) < evaluation.sigmoid(logits)).astype(int)
+    found = evaluation.fit_temperature(logits * true_temperature, labels)
+    assert np.isclose(found, true_temperature, rtol=0.05)
+
+
+def test_temperature_of_several_classes_agrees_with_scipy():
+    random = np.random.default_rng(6)
+    logits = random.normal(0, 3, (400, 4))
+    labels = np.where(random.random(400) < 0.6, logits.argmax(axis=1), random.integers(0, 4, 400))
+
+    def loss(log_temperature):
+        powers = np.exp(logits / np.exp(log_temperature))
+        return log_loss(labels, powers / powers.sum(axis=1, keepdims=True), labels=range(4))
+
+    theirs = np.exp(minimize_scalar(loss, bounds=(-3, 4), method="bounded", options={"xatol": 1e-8}).x)
+    assert np.isclose(evaluation.fit_temperature(logits, labels), theirs, rtol=1e-3)
+
+
+def test_one_logit_and_two_give_the_same_temperature():
+    logits, labels = np.array([3.0, -2.0, 1.0, 0.5, -4.0]), np.array([1, 0, 0, 1, 1])
+    two = np.stack([0 * logits, logits], axis=1)
+    assert evaluation.fit_temperature(logits, labels) == evaluation.fit_temperature(two, labels)
+
+
+@pytest.mark.parametrize(("logits", "labels"), [([], []), ([1.0, 2.0], [1]), ([np.inf], [1])])
+def test_wrong_logits_are_refused(logits, labels):
+    with pytest.raises(ValueError, match="finite logits"):
+        evaluation.fit_temperature(np.array(logits), np.array(labels))
+
+
+def test_cost_by_hand():
+    probabilities, labels = [0.2, 0.5, 0.7, 0.4], [0, 0, 1, 1]
+    assert evaluation.mean_cost(probabilities, labels, 0.5, missed=8, false_alarm=2) == (8 + 2) / 4
+    assert evaluation.mean_cost(probabilities, labels, 0, missed=8, false_alarm=2) == 4 / 4
+    assert evaluation.mean_cost(probabilities, labels, 1.01, missed=8, false_alarm=2) == 16 / 4
+
+
+def test_cheapest_threshold_is_the_middle_of_the_longest_run():
+    # Free of mistakes from 0.21 to 0.60.
+    assert evaluation.cheapest_threshold([0.2, 0.605], [0, 1], 5, 1) == pytest.approx(0.4)
+
+
+def test_cheapest_threshold_of_calibrated_probabilities_is_the_formula():
+    random = np.random.default_rng(8)
+    probabilities = random.random(200_000)
+    labels = (random.random(200_000) < probabilities).astype(int)
+    assert evaluation.cheapest_threshold(probabilities, labels, missed=4, false_alarm=1) == pytest.approx(0.2, abs=0.03)
+
+
+def test_extreme_costs_mean_always_or_never():
+    probabilities, labels = np.array([0.0, 1.0, 0.5]), np.array([1, 0, 0])
+    assert evaluation.cheapest_threshold(probabilities, labels, missed=100, false_alarm=1) == 0
+    assert evaluation.cheapest_threshold(probabilities, labels, missed=1, false_alarm=100) == 1.01
