@@ -50,10 +50,10 @@ What the course claims about speed and accuracy, measured by the scripts in `ben
 run of one script, with the machine and the day. `.venv/bin/python benchmarks/NAME.py` repeats it on yours
 (`.venv\\Scripts\\python` on Windows) and renews this page; `--quick` only tries whether the script works, in seconds.
 
-| script | question | takes |
+| script | measures | takes |
 |---|---|--:|
 """
-FOOT = """
+FOOT = """\
 ## How these numbers are made
 
 - Everything that is compared is first checked to give the same result, or is judged by the same score on the same
@@ -168,8 +168,8 @@ def page(results: Path = RESULTS) -> str:
     """Return the text of docs/benchmarks.md, made from all JSON files in a folder."""
     found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(results.glob("*.json"))]
     found.sort(key=lambda result: ORDER.index(result["name"]) if result["name"] in ORDER else len(ORDER))
-    contents = [f"| `{r['name']}.py` | {r['title']} | {as_duration(r['seconds'])} |" for r in found]
-    return HEAD + "\n".join([*contents, "", "\n\n".join(map(_section, found)), FOOT])
+    contents = "".join(f"| `{r['name']}.py` | {r['title']} | {as_duration(r['seconds'])} |\n" for r in found)
+    return "\n".join([HEAD + contents, *(_section(result) + "\n" for result in found), FOOT])
 
 
 def write_page() -> None:

@@ -82,7 +82,9 @@ def timed(cells: Path, runs: int) -> _report.Result:
             yield (augment(images, training=True) if change else images), tf.stack([label for _, label in decoded])
 
     def decoding(parallel: int | None) -> tf.data.Dataset:
-        return listed.map(decode, num_parallel_calls=parallel).batch(BATCH)
+        options = tf.data.Options()
+        options.experimental_optimization.map_parallelization = False  # or tf.data makes a plain map parallel by itself
+        return listed.map(decode, num_parallel_calls=parallel).batch(BATCH).with_options(options)
 
     compare_with_loop(pipeline("validation", training=False), decode, cells / "validation")
     ready = {training: pipeline("train", training=training) for training in (True, False)}
