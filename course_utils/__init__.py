@@ -6,7 +6,8 @@ own picture in?), ``plots`` (how do I look at it?), ``claims`` (is what the text
 answer right?), ``progress`` (what have I solved?) and ``environment`` (is my computer ready?). ``preprocessing``,
 ``convolution`` and ``training`` keep what the lessons of these names have shown once.
 
-Import this package before TensorFlow: then TensorFlow starts without a word.
+Import this package before NumPy and TensorFlow: then TensorFlow starts without a word, and two notebooks at once do not
+slow each other down.
 """
 
 import os
@@ -14,6 +15,10 @@ import os
 from course_utils._quiet import quiet_import
 from course_utils.claims import verify
 
+# NumPy's linear algebra in one thread: the matrices of the lessons are small, and two notebooks at once, each with as
+# many threads as there are cores, wait for each other up to a hundred times longer than they compute. TensorFlow has
+# threads of its own.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # its start-up lines are no news to a learner
 quiet_import("tensorflow")  # nor are those that heed no level
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
