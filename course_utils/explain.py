@@ -139,7 +139,9 @@ def _flat_layers(model: "keras.Model") -> "list[keras.layers.Layer]":
 
 def _map_layer(model: "keras.Model", name: str | None) -> "keras.layers.Layer":
     """Return the layer of that name, or the last one whose output is a stack of maps."""
-    layers = _flat_layers(model)
+    import keras
+
+    layers = [layer for layer in _flat_layers(model) if not isinstance(layer, keras.layers.InputLayer)]
     if name is not None:
         layers = [layer for layer in layers if layer.name == name]
         if not layers:

@@ -97,6 +97,16 @@ def rounded_down(share, points):
     return math.floor(share * (1 - share) * (1.96 / (points / 100)) ** 2)
 
 
+@pictures_needed.mistake("You took 2 instead of 1.96. As a rule of thumb that will do; here the exact factor is asked.")
+def two_for_196(share, points):
+    return math.ceil(share * (1 - share) * (2 / (points / 100)) ** 2)
+
+
+@pictures_needed.mistake("A number of pictures is whole: round up, with `math.ceil`.")
+def unrounded(share, points):
+    return share * (1 - share) * (1.96 / (points / 100)) ** 2
+
+
 @pictures_needed.mistake("You left out the 1.96: one standard error covers only about 2 of 3 cases, not 19 of 20.")
 def without_196(share, points):
     return math.ceil(share * (1 - share) / (points / 100) ** 2)
@@ -140,7 +150,7 @@ def q2():
     return "B"
 
 
-_NUMBERS = "A set of line numbers is expected, such as {1, 8}: whole numbers from 1 to 8."
+_NUMBERS = "A set of line numbers is expected, such as {4, 5}: whole numbers from 1 to 8."
 _EVERYTHING = "Not every line is at fault. Name only lines that use what they must not know, or share out wrongly."
 _SCALER = "One is missing among the first three lines: what does the scaler learn from, and what must it not have seen?"
 _SPLIT = "One is missing: how do lines 2 and 3 share out the cells? Remember the modules."
@@ -228,6 +238,7 @@ def _cells_for_threshold(seed, count):
         (np.array([0.3, 0.5]), np.array([0, 1]), 1, 1, [0.3, 0.5, 0.7]),
         (np.array([0.1, 0.9, 0.2]), np.array([0, 1, 0]), 3, 2, [0.25, 0.5, 0.75]),
         (np.array([0.1, 0.9, 0.2]), np.array([0, 1, 0]), 3, 2, [0.75, 0.25, 0.5]),
+        (np.array([0.2, 0.3, 0.4, 0.5, 0.6, 0.3]), np.array([0, 0, 0, 0, 0, 1]), 2, 1, [0.25, 0.35, 0.65]),
         (*_cells_for_threshold(1, 40), 4, 1, [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8]),
         (*_cells_for_threshold(2, 40), 1, 3, [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8]),
     ],
@@ -288,6 +299,26 @@ def counts_mistakes(probabilities, labels, missed, false_alarm, candidates):
     return choose_threshold.reference(probabilities, labels, 1, 1, candidates)
 
 
+@choose_threshold.mistake("You return the lowest cost. Asked is the threshold that has it.")
+def cost_itself(probabilities, labels, missed, false_alarm, candidates):
+    best = choose_threshold.reference(probabilities, labels, missed, false_alarm, candidates)
+    alarm = probabilities >= best
+    return missed * np.sum(~alarm & (labels == 1)) + false_alarm * np.sum(alarm & (labels == 0))
+
+
+@choose_threshold.mistake("You return a position in the list. Asked is the threshold that stands there.")
+def position(probabilities, labels, missed, false_alarm, candidates):
+    return candidates.index(choose_threshold.reference(probabilities, labels, missed, false_alarm, candidates))
+
+
+@choose_threshold.mistake(
+    "You weigh shares: missed ones of the defective cells, false alarms of the functional ones. The bill counts cells."
+)
+def rates(probabilities, labels, missed, false_alarm, candidates):
+    positives, negatives = np.sum(labels == 1), np.sum(labels == 0)
+    return choose_threshold.reference(probabilities, labels, missed / positives, false_alarm / negatives, candidates)
+
+
 @choose_threshold.mistake(
     "That is the candidate nearest to false_alarm / (false_alarm + missed). The formula trusts the percentages; here "
     "the labels decide."
@@ -318,7 +349,7 @@ def _bins(probabilities, bins):
         (np.array([0.1, 0.3, 0.9, 0.7]), np.array([0, 1, 1, 1]), 2),
         (np.array([0.1, 0.1, 0.1, 0.9]), np.array([0, 0, 0, 0]), 2),
         (np.array([0.05, 0.95, 1.0, 0.6]), np.array([0, 1, 0, 1]), 5),
-        (np.array([0.5, 0.25, 0.75, 0.0]), np.array([1, 0, 0, 0]), 4),
+        (np.array([0.5, 0.6, 0.3, 0.1]), np.array([1, 0, 0, 0]), 2),
         (np.array([0.8, 0.7, 0.2, 0.3, 0.9, 0.6]), np.array([0, 1, 1, 0, 0, 1]), 2),
         (np.random.default_rng(7).random(50), np.random.default_rng(8).integers(0, 2, 50), 10),
     ],
@@ -373,6 +404,25 @@ def without_bins(probabilities, labels, bins):
 def middle_of_the_bin(probabilities, labels, bins):
     place = _bins(probabilities, bins)
     return float(sum((place == n).mean() * abs((n + 0.5) / bins - labels[place == n].mean()) for n in np.unique(place)))
+
+
+@calibration_error.mistake("A probability on a border counts for the upper bin. You put it into the lower one.")
+def border_below(probabilities, labels, bins):
+    place = np.maximum(np.ceil(probabilities * bins).astype(int) - 1, 0)
+    insides = [place == number for number in np.unique(place)]
+    return float(sum(i.mean() * abs(probabilities[i].mean() - labels[i].mean()) for i in insides))
+
+
+@calibration_error.mistake(
+    "You multiply each gap by a number of pictures. Divide by the number of all pictures at the end."
+)
+def not_divided(probabilities, labels, bins):
+    return float(sum(share * len(labels) * abs(gap) for share, gap in _gaps(probabilities, labels, bins)))
+
+
+@calibration_error.mistake("You square the gaps. The distance itself is asked, without a sign.")
+def squared(probabilities, labels, bins):
+    return float(sum(share * gap**2 for share, gap in _gaps(probabilities, labels, bins)))
 
 
 @calibration_error.mistake("You take the largest gap. That is another measure (maximum calibration error).")
