@@ -1,0 +1,519 @@
+"""Exercises of lesson 08: is it real, a range test, warm-up and cosine, a faulty objective, skip connections."""
+
+import math
+
+import numpy as np
+
+from course_utils.exercises.engine import function, model, quiz, value
+
+
+@function(
+    inputs=lambda: [
+        ([0.80, 0.82], [0.90, 0.94]),
+        ([0.90, 0.92, 0.94], [0.91, 0.93, 0.95]),
+        ([0.95, 0.97, 0.96], [0.90, 0.91, 0.89, 0.90]),
+        ([0.5, 0.7], [0.6, 0.8, 0.7, 0.9, 0.6]),
+        ([0.500, 0.504, 0.496, 0.500], [0.505, 0.507, 0.503, 0.505]),
+    ],
+    hints=(
+        "`np.var(scores, ddof=1)` divides by n − 1. Each of the two lists has a spread and a length of its own.",
+        "error = np.sqrt(np.var(first, ddof=1) / len(first) + …), and the verdict compares abs(gap) with 2 * error.",
+    ),
+    tolerance=1e-6,
+    remark="With two or three seeds even this rule is generous: their spread is itself a poor guess. More seeds help.",
+)
+def real(first, second):
+    import numpy as np
+
+    gap = np.mean(second) - np.mean(first)
+    error = np.sqrt(np.var(first, ddof=1) / len(first) + np.var(second, ddof=1) / len(second))
+    return gap, error, abs(gap) > 2 * error
+
+
+def _variances(first, second, ddof=1):
+    return np.var(first, ddof=ddof) / len(first), np.var(second, ddof=ddof) / len(second)
+
+
+def _verdict(gap, error):
+    return gap, error, bool(abs(gap) > 2 * error)
+
+
+def _gap(first, second):
+    return np.mean(second) - np.mean(first)
+
+
+@real.mistake("The variance is taken with n in the denominator. NumPy does that unless you say `ddof=1`.")
+def divides_by_n(first, second):
+    return _verdict(_gap(first, second), math.sqrt(sum(_variances(first, second, ddof=0))))
+
+
+@real.mistake("A loss in the other direction is a difference too: compare the size of the gap, without its sign.")
+def only_upwards(first, second):
+    gap, error, _ = real.reference(first, second)
+    return gap, error, bool(gap > 2 * error)
+
+
+@real.mistake("The difference has the wrong sign: it is the second minus the first.")
+def first_minus_second(first, second):
+    gap, error, verdict = real.reference(first, second)
+    return -gap, error, verdict
+
+
+@real.mistake(
+    "You return the difference without its sign. A reader wants to know which of the two is better; leave the sign to "
+    "the first number, and drop it only in the comparison."
+)
+def without_sign(first, second):
+    gap, error, verdict = real.reference(first, second)
+    return abs(gap), error, verdict
+
+
+@real.mistake(
+    "You did not divide by the number of seeds. That is the spread of a single training; the mean of several is more "
+    "certain."
+)
+def spread_of_one(first, second):
+    return _verdict(_gap(first, second), math.sqrt(np.var(first, ddof=1) + np.var(second, ddof=1)))
+
+
+@real.mistake(
+    "You added the two standard errors. Two independent kinds of luck cancel in part: add the squares, then take the "
+    "root."
+)
+def adds_errors(first, second):
+    return _verdict(_gap(first, second), sum(map(math.sqrt, _variances(first, second))))
+
+
+@real.mistake("The square root is missing: you return the square of the standard error.")
+def without_root(first, second):
+    return _verdict(_gap(first, second), sum(_variances(first, second)))
+
+
+@real.mistake("You divided by √n where the variance is divided by n. The root comes last, over the whole sum.")
+def root_of_n(first, second):
+    parts = [np.var(scores, ddof=1) / math.sqrt(len(scores)) for scores in (first, second)]
+    return _verdict(_gap(first, second), math.sqrt(sum(parts)))
+
+
+@real.mistake("You compared the difference with one standard error. The rule of this lesson asks for two.")
+def one_error(first, second):
+    gap, error, _ = real.reference(first, second)
+    return gap, error, bool(abs(gap) > error)
+
+
+@real.mistake("The third answer is the wrong way round: `True` stands for a difference that is larger than two errors.")
+def other_way_round(first, second):
+    gap, error, verdict = real.reference(first, second)
+    return gap, error, not verdict
+
+
+def range_curve() -> tuple[np.ndarray, np.ndarray]:
+    """Return the range test that is to be read: float (160,) each, learning rates and losses.
+
+    It is drawn by a formula, so that it looks alike on every machine: flat at ln 10, a slope, a lowest point near 0.03,
+    a cliff.
+    """
+    rates = np.geomspace(1e-6, 1, 160)
+    height = np.log(10) - 1.75 / (1 + (rates / 0.004) ** -1.3) + (rates / 0.09) ** 2.2
+    noise = np.random.default_rng(8).normal(0, 0.02, rates.size)
+    return rates, height + noise
+
+
+_ONE_NUMBER = "One positive number is expected, such as 0.5."
+_EXPONENT = "That is the exponent. Write the rate itself: 10 to that power."
+_FLAT = (
+    "At this rate the curve is still flat, at ln 10: the steps are too short to change anything within the time that "
+    "you have."
+)
+_BEGINS = "Here the curve only begins to fall. It would train, but slowly: the slope gets several times steeper."
+_AT_THE_EDGE = (
+    "This is close to the lowest point or at it. A little further on lies the cliff, and the test came here with "
+    "weights that small rates had prepared; fresh ones bear less. Keep a factor of two or more below the lowest point."
+)
+_BEHIND = "Here the loss is rising or already worse than that of a network that knows nothing: the steps are too long."
+
+
+@value(
+    rules=[
+        (_EXPONENT, lambda rate: not -6 <= float(rate) < 0),
+        (_ONE_NUMBER, lambda rate: not isinstance(rate, bool | str) and 0 < float(rate) < math.inf),
+        (_FLAT, lambda rate: rate >= 2e-4),
+        (_BEGINS, lambda rate: rate >= 9e-4),
+        (_BEHIND, lambda rate: rate <= 0.05),
+        (_AT_THE_EDGE, lambda rate: rate <= 0.016),
+    ],
+    hints=(
+        "Find the lowest point first. Then go back along the slope, to the left.",
+        "The curve is steepest between 0.001 and 0.01.",
+    ),
+    remark="Anything on the steep part will do: a score forgives a factor of three there. Train with two or three "
+    "rates around it, several seeds each, and you know more.",
+)
+def good_rate():
+    return 0.005
+
+
+@good_rate.mistake(_ONE_NUMBER)
+def two_rates():
+    return (0.001, 0.01)
+
+
+@good_rate.mistake(_EXPONENT)
+def the_exponent():
+    return -2.5
+
+
+@good_rate.mistake(_FLAT)
+def on_the_plain():
+    return 1e-5
+
+
+@good_rate.mistake(_BEGINS)
+def where_it_begins():
+    return 5e-4
+
+
+@good_rate.mistake(_AT_THE_EDGE)
+def at_the_lowest():
+    return 0.03
+
+
+@good_rate.mistake(_BEHIND)
+def behind_the_cliff():
+    return 0.3
+
+
+@quiz(
+    because="With eight times as many pictures in a batch an epoch has an eighth of the steps. Raise the rate (more "
+    "than twice, as the diagonal in the heat map says; a range test finds how far), or give it more epochs.",
+    hints=("How many steps does one epoch have before and after? How long may a step be in each case?",),
+    A="The heat map shows that a large batch does well at a rate that suits it. Here the rate stayed what it was.",
+    C="The other way round: the mean over more pictures is less noisy. That is why a larger rate suits it.",
+    D="Each picture is seen as often as before. What an epoch teaches by heart does not depend on the batch.",
+)
+def q1():
+    return "B"
+
+
+@function(
+    inputs=lambda: [
+        (0, 0.1, 10, 110),
+        (5, 0.1, 10, 110),
+        (10, 0.1, 10, 110),
+        (60, 0.1, 10, 110),
+        (35, 0.1, 10, 110),
+        (110, 0.1, 10, 110),
+        (130, 0.1, 10, 110),
+        (3, 0.02, 4, 24),
+        (19, 0.02, 4, 24),
+    ],
+    hints=(
+        "Three cases: before `warmup`, from there to `total`, and after it. In the second, how far along are you, as a "
+        "number from 0 to 1?",
+        "`(1 + math.cos(math.pi * progress)) / 2` falls from 1 to 0 while `progress` goes from 0 to 1.",
+    ),
+    remark="A function of this kind goes into `keras.callbacks.LearningRateScheduler` (one call an epoch) or into a "
+    "`LearningRateSchedule` (one call a step). Keras' own `CosineDecay` has a `warmup_target` for it.",
+)
+def warm_cosine(step, peak, warmup, total):
+    import math
+
+    if step < warmup:
+        return peak * step / warmup
+    if step >= total:
+        return 0.0
+    progress = (step - warmup) / (total - warmup)
+    return peak * (1 + math.cos(math.pi * progress)) / 2
+
+
+def _cosine(progress, peak):
+    return peak * (1 + math.cos(math.pi * progress)) / 2
+
+
+@warm_cosine.mistake(
+    "The cosine begins at step 0 instead of step `warmup`: it has already come down a little when it takes over."
+)
+def cosine_from_zero(step, peak, warmup, total):
+    if step < warmup or step >= total:
+        return warm_cosine.reference(step, peak, warmup, total)
+    return _cosine(step / total, peak)
+
+
+@warm_cosine.mistake("There is no warm-up: the rate begins at its peak.")
+def no_warm_up(step, peak, warmup, total):
+    return _cosine(min(step / total, 1), peak)
+
+
+@warm_cosine.mistake("After step `total` the cosine goes up again. From there on the rate is to stay 0.")
+def goes_on(step, peak, warmup, total):
+    if step < warmup:
+        return peak * step / warmup
+    return _cosine((step - warmup) / (total - warmup), peak)
+
+
+@warm_cosine.mistake("You divide by `total`, but the fall has only `total - warmup` steps: it does not get to 0.")
+def divides_by_total(step, peak, warmup, total):
+    if step < warmup or step >= total:
+        return warm_cosine.reference(step, peak, warmup, total)
+    return _cosine((step - warmup) / total, peak)
+
+
+@warm_cosine.mistake("The fall is a straight line. Half a cosine wave begins and ends gently.")
+def straight_line(step, peak, warmup, total):
+    if step < warmup or step >= total:
+        return warm_cosine.reference(step, peak, warmup, total)
+    return peak * (total - step) / (total - warmup)
+
+
+@warm_cosine.mistake("You took a quarter of a cosine wave: it begins gently but ends abruptly. Half a wave reaches −1.")
+def quarter_wave(step, peak, warmup, total):
+    if step < warmup or step >= total:
+        return warm_cosine.reference(step, peak, warmup, total)
+    return peak * math.cos(math.pi / 2 * (step - warmup) / (total - warmup))
+
+
+@warm_cosine.mistake("The cosine runs from 1 to −1, so your rate becomes negative. Add 1, and divide by 2.")
+def bare_cosine(step, peak, warmup, total):
+    if step < warmup or step >= total:
+        return warm_cosine.reference(step, peak, warmup, total)
+    return peak * math.cos(math.pi * (step - warmup) / (total - warmup))
+
+
+@warm_cosine.mistake("The cosine goes down and up again, a whole wave. Half a wave ends at the bottom: π, not 2 π.")
+def whole_wave(step, peak, warmup, total):
+    if step < warmup or step >= total:
+        return warm_cosine.reference(step, peak, warmup, total)
+    return _cosine(2 * (step - warmup) / (total - warmup), peak)
+
+
+@warm_cosine.mistake("The warm-up is one step ahead: at step 0 the rate is to be 0.")
+def one_ahead(step, peak, warmup, total):
+    return peak * (step + 1) / warmup if step < warmup else warm_cosine.reference(step, peak, warmup, total)
+
+
+_A_SET = "A set of whole numbers from 1 to 8 is expected, such as `{1, 8}`."
+_OLD_RANGE = "Line 3 is in order: shares of dropout from 0 to 0.7 are worth trying, and a linear scale suits them."
+_FIT_IS_FINE = (
+    "Line 4 is in order: `fit` only looks at the validation part after each epoch; it does not learn from it."
+)
+_ATTRIBUTE_IS_FINE = "Line 6 is in order: to note something down beside a trial does no harm. What is noted may do."
+_COUNT_IS_FINE = "Line 8 is in order: any number of trials may be run. What counts is how the winner is judged."
+_TEST_MISSED = (
+    "One mistake is still missing: which part of the pictures must not be looked at fifty times, and whose score is "
+    "reported in the end?"
+)
+_LOG_MISSED = "One mistake is still missing: think of the scale. Out of ten draws, how many rates fall below 0.01?"
+_DIRECTION_MISSED = (
+    "One mistake is still missing: what is returned, and which way is it pushed? Two lines do not fit together."
+)
+
+
+def _numbers(answer):
+    return {int(number) for number in answer}
+
+
+@value(
+    rules=[
+        (_A_SET, lambda answer: len(answer) >= 1 and all(n in range(1, 9) for n in answer)),
+        (_OLD_RANGE, lambda answer: 3 not in answer),
+        (_FIT_IS_FINE, lambda answer: 4 not in answer),
+        (_ATTRIBUTE_IS_FINE, lambda answer: 6 not in answer),
+        (_COUNT_IS_FINE, lambda answer: 8 not in answer),
+        (_TEST_MISSED, lambda answer: 5 in answer),
+        (_DIRECTION_MISSED, lambda answer: {1, 7} & _numbers(answer)),
+        (_LOG_MISSED, lambda answer: 2 in answer),
+    ],
+    hints=(
+        "Ask of each line: which pictures does it look at? Which scale does it draw from? Which way does it push?",
+        "One mistake is in how a knob is drawn, one in which part is measured, one in what the study is told to do "
+        "with what it gets.",
+    ),
+    remark="Lines 1 and 7 contradict each other: the search looks for the largest loss, so either may be mended. "
+    "`log=True` belongs into line 2, and line 5 must use the validation part.",
+)
+def wrong_lines():
+    return {2, 5, 7}
+
+
+@wrong_lines.mistake(_A_SET)
+def one_number_only():
+    return 5
+
+
+@wrong_lines.mistake(_OLD_RANGE)
+def dropout_too():
+    return {2, 3, 5, 7}
+
+
+@wrong_lines.mistake(_FIT_IS_FINE)
+def validation_in_fit():
+    return {4, 5, 7}
+
+
+@wrong_lines.mistake(_ATTRIBUTE_IS_FINE)
+def the_attribute():
+    return {2, 6, 7}
+
+
+@wrong_lines.mistake(_COUNT_IS_FINE)
+def too_many_trials():
+    return {5, 7, 8}
+
+
+@wrong_lines.mistake(_TEST_MISSED)
+def test_not_seen():
+    return {1, 2}
+
+
+@wrong_lines.mistake(_LOG_MISSED)
+def scale_not_seen():
+    return {5, 7}
+
+
+@wrong_lines.mistake(_DIRECTION_MISSED)
+def direction_not_seen():
+    return {2, 5}
+
+
+@quiz(
+    because="Whoever is slow at first is cut off before it shows. Give such knobs time: a longer warm-up, "
+    "or no pruning.",
+    hints=("Draw two learning curves that cross. Which of them does the rule stop?",),
+    B="Those look good at the moment when the rule looks. They cost time, but they are not treated unfairly.",
+    C="Learning curves cross: with a small rate, or with strong dropout, a network begins slowly and may end higher.",
+)
+def q2():
+    return "A"
+
+
+def _is_convolution(layer) -> bool:
+    return type(layer).__name__ in ("Conv2D", "SeparableConv2D")
+
+
+def _convolutions(network) -> list:
+    """Return the convolutions of a network, those in networks inside of it as well, in their order."""
+    flat = [inner for layer in network.layers for inner in (getattr(layer, "layers", None) or [layer])]
+    return [layer for layer in flat if _is_convolution(layer)]
+
+
+def _lets_through(network) -> bool:
+    """Return whether the answer still depends on the picture when every convolution but the first gives zeros.
+
+    Asked of a copy with random weights, so that the learner's network stays what it is.
+    """
+    import keras
+
+    copy = keras.models.clone_model(network)
+    for convolution in _convolutions(copy)[1:]:
+        for weight in convolution.weights:
+            weight.assign(np.zeros(weight.shape, np.float32))
+    pictures = np.random.default_rng(8).uniform(0, 255, (8, 28, 28, 1)).astype("float32")
+    answers = copy.predict(pictures, verbose=0)
+    return bool(np.ptp(answers, axis=0).max() > 1e-6)
+
+
+def _has_side_by_side(network) -> bool:
+    return any(type(operation).__name__ == "Concatenate" for operation in network.operations)
+
+
+_OTHER_PICTURE = "The network does not take grey digits: begin with `keras.Input((28, 28, 1))`."
+_NOT_TEN = "The network must end in ten numbers a picture."
+_TOO_FEW = (
+    "Four blocks of two convolutions and one convolution before them make nine `Conv2D` layers, or more. Yours has "
+    "fewer."
+)
+_SIDE_BY_SIDE = (
+    "You put the two side by side with `Concatenate`. That is another idea (DenseNet): the maps get more with each "
+    "block. Here they are to be added."
+)
+_BLOCKED = (
+    "With all convolutions but the first at zero, the answer no longer depends on the picture. At least one block "
+    "does not add what came in to what comes out: at the sum, is `x` still what came into the block?"
+)
+
+
+@model(
+    rules=[
+        (_OTHER_PICTURE, lambda network: tuple(network.input_shape[1:]) == (28, 28, 1)),
+        (_NOT_TEN, lambda network: tuple(network.output_shape[1:]) == (10,)),
+        (_TOO_FEW, lambda network: len(_convolutions(network)) >= 9),
+        (_SIDE_BY_SIDE, lambda network: not _has_side_by_side(network)),
+        (_BLOCKED, _lets_through),
+    ],
+    hints=(
+        '`layers.Add()([x, y])` needs two stacks of maps of one shape: `padding="same"`, and as many kernels as maps '
+        "came in.",
+        "In a loop: y = two convolutions of x, the second without ReLU; then x = ReLU of the sum of x and y.",
+    ),
+    remark="With a convolution of 1 × 1 in the skip, a block may also change the number of maps or halve their size.",
+)
+def residual_net():
+    import keras
+    from keras import layers
+
+    picture = keras.Input((28, 28, 1))
+    x = layers.Rescaling(1 / 255)(picture)
+    x = layers.Conv2D(16, 3, strides=2, activation="relu")(x)
+    for _ in range(4):
+        y = layers.Conv2D(16, 3, padding="same", activation="relu")(x)
+        y = layers.Conv2D(16, 3, padding="same")(y)
+        x = layers.Activation("relu")(layers.Add()([x, y]))
+    x = layers.GlobalAveragePooling2D()(x)
+    return keras.Model(picture, layers.Dense(10)(x))
+
+
+def _with_blocks(join, blocks: int = 4, outputs: int = 10, shape=(28, 28, 1)):
+    import keras
+    from keras import layers
+
+    picture = keras.Input(shape)
+    x = layers.Conv2D(8, 3, strides=2, activation="relu")(picture)
+    for _ in range(blocks):
+        y = layers.Conv2D(8, 3, padding="same", activation="relu")(x)
+        y = layers.Conv2D(8, 3, padding="same", activation="relu")(y)
+        x = join(x, y)
+    return keras.Model(picture, layers.Dense(outputs)(layers.GlobalAveragePooling2D()(x)))
+
+
+def _sum(x, y):
+    from keras import layers
+
+    return layers.Add()([x, y])
+
+
+@residual_net.mistake(_OTHER_PICTURE)
+def colour_pictures():
+    return _with_blocks(_sum, shape=(32, 32, 3))
+
+
+@residual_net.mistake(_NOT_TEN)
+def two_classes():
+    return _with_blocks(_sum, outputs=2)
+
+
+@residual_net.mistake(_TOO_FEW)
+def two_blocks():
+    return _with_blocks(_sum, blocks=2)
+
+
+@residual_net.mistake(_SIDE_BY_SIDE)
+def concatenates():
+    from keras import layers
+
+    return _with_blocks(lambda x, y: layers.Concatenate()([x, y]))
+
+
+@residual_net.mistake(_BLOCKED)
+def plain_stack():
+    return _with_blocks(lambda x, y: y)
+
+
+@quiz(
+    because="The winner is flattered by being the best of 200, the default is not. New seeds and pictures that did not "
+    "choose put the two on one footing.",
+    hints=("One of the two numbers was picked for being large. Which, and by which pictures?",),
+    A="Being measured on the same pictures does not help: one of them was picked for its score there, out of 200.",
+    C="A second search on the same pictures is flattered in the same way: it finds luck on them as well.",
+)
+def q3():
+    return "B"
