@@ -413,9 +413,7 @@ def border_below(probabilities, labels, bins):
     return float(sum(i.mean() * abs(probabilities[i].mean() - labels[i].mean()) for i in insides))
 
 
-@calibration_error.mistake(
-    "You multiply each gap by a number of pictures. Divide by the number of all pictures at the end."
-)
+@calibration_error.mistake("You weigh with numbers of pictures. Divide by the number of all pictures at the end.")
 def not_divided(probabilities, labels, bins):
     return float(sum(share * len(labels) * abs(gap) for share, gap in _gaps(probabilities, labels, bins)))
 
