@@ -94,7 +94,8 @@ def range_test(
     rows = np.resize(np.arange(len(labels)), steps * batch_size)
     watch = keras.callbacks.LambdaCallback(on_train_batch_begin=set_rate, on_train_batch_end=keep_loss)
     model.fit(images[rows], labels[rows], batch_size=batch_size, shuffle=False, callbacks=[watch], verbose=0)
-    losses = np.diff(sums)
+    with np.errstate(invalid="ignore"):
+        losses = np.diff(sums)
     return rates, np.where(np.isfinite(losses), losses, np.inf)
 
 

@@ -135,8 +135,9 @@ _BEHIND = "Here the loss is rising or already worse than that of a network that 
 
 @value(
     rules=[
-        (_EXPONENT, lambda rate: not -6 <= float(rate) < 0),
-        (_ONE_NUMBER, lambda rate: not isinstance(rate, bool | str) and 0 < float(rate) < math.inf),
+        (_ONE_NUMBER, lambda rate: not isinstance(rate, bool | str) and math.isfinite(float(rate)) and rate != 0),
+        (_EXPONENT, lambda rate: not -7 <= rate < 0),
+        (_ONE_NUMBER, lambda rate: rate > 0),
         (_FLAT, lambda rate: rate >= 2e-4),
         (_BEGINS, lambda rate: rate >= 9e-4),
         (_BEHIND, lambda rate: rate <= 0.05),
