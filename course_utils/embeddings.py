@@ -56,7 +56,7 @@ def extract(
 
     Notes
     -----
-    Lesson 06, section 6.3, writes the loop and the cache by hand.
+    Lesson 06, section 6.1, writes the loop and the name of the result by hand.
     """
     images = _checked(network, images)
     file = cache_folder() / f"{_key(network, images, prepare)}.npz"
@@ -78,8 +78,7 @@ def at_depths(
 ) -> "keras.Model":
     """Return a network that sums up the feature maps at several depths of another one.
 
-    The mean over all places says how much of a feature a picture holds, the maximum whether it is anywhere at all: a
-    thin crack hardly moves a mean.
+    The mean over all places says how much of a feature a picture holds, the maximum whether it is anywhere at all.
 
     Parameters
     ----------
@@ -102,7 +101,7 @@ def at_depths(
 
     Notes
     -----
-    Lesson 06, sections 6.4 and 6.5, compares the poolings and asks each depth what it knows of defects.
+    Lesson 06, section 6.4, asks each depth what it knows of defects, and compares the poolings.
     """
     import keras
 

@@ -1,0 +1,382 @@
+"""Exercises of lesson 06: pooled features, a head as one dense layer, a network made ready for fine-tuning."""
+
+import numpy as np
+
+from course_utils.exercises.engine import function, model, quiz
+
+
+def _stacks() -> list[tuple[np.ndarray]]:
+    random = np.random.default_rng(6)
+    small = np.array([[[[1.0, 0.0], [3.0, 8.0]], [[5.0, 0.0], [7.0, 0.0]]]])  # one picture, 2 × 2 places, 2 channels
+    return [
+        (small,),
+        (random.integers(0, 9, (3, 4, 5, 2)).astype(np.float32),),
+        (random.normal(size=(2, 3, 3, 4)).round(2),),
+    ]
+
+
+@function(
+    inputs=_stacks,
+    hints=(
+        "Places are axes 1 and 2. NumPy takes several axes at once: `axis=(1, 2)`.",
+        "`np.concatenate([…, …], axis=1)` puts two arrays (pictures, channels) side by side.",
+    ),
+    remark="The mean says how much of a feature a picture holds, the maximum whether it is anywhere at all.",
+)
+def mean_and_maximum(maps):
+    return np.concatenate([maps.mean(axis=(1, 2)), maps.max(axis=(1, 2))], axis=1)
+
+
+@mean_and_maximum.mistake("The maxima come first in your result: the task wants the means in front.")
+def maxima_first(maps):
+    return np.concatenate([maps.max(axis=(1, 2)), maps.mean(axis=(1, 2))], axis=1)
+
+
+@mean_and_maximum.mistake("These are the means alone: the maxima are missing behind them.")
+def only_means(maps):
+    return maps.mean(axis=(1, 2))
+
+
+@mean_and_maximum.mistake("These are the maxima alone: the means are missing in front of them.")
+def only_maxima(maps):
+    return maps.max(axis=(1, 2))
+
+
+@mean_and_maximum.mistake(
+    "You sum up over the channels. A channel is a feature and must stay; the places, axes 1 and 2, go."
+)
+def over_channels(maps):
+    flat = maps.reshape(len(maps), -1, maps.shape[3])
+    return np.concatenate([flat.mean(axis=2), flat.max(axis=2)], axis=1)
+
+
+@mean_and_maximum.mistake(
+    "The pictures are stacked on top of each other: with `axis=0` the maxima of all pictures come after the means of "
+    "all. Side by side is `axis=1`."
+)
+def stacked(maps):
+    return np.concatenate([maps.mean(axis=(1, 2)), maps.max(axis=(1, 2))])
+
+
+@mean_and_maximum.mistake(
+    "Mean and maximum take turns in your result: all means come first, then all maxima, so put the two arrays side by "
+    "side instead of stacking them along a new axis."
+)
+def taking_turns(maps):
+    return np.stack([maps.mean(axis=(1, 2)), maps.max(axis=(1, 2))], axis=2).reshape(len(maps), -1)
+
+
+@mean_and_maximum.mistake("You sum up over the pictures as well: each picture keeps a row of its own.")
+def over_pictures(maps):
+    return np.concatenate([maps.mean(axis=(0, 1, 2)), maps.max(axis=(0, 1, 2))])
+
+
+@mean_and_maximum.mistake("You add up the places. Their mean does not grow with the size of the map; a sum does.")
+def sums(maps):
+    return np.concatenate([maps.sum(axis=(1, 2)), maps.max(axis=(1, 2))], axis=1)
+
+
+@quiz(
+    because="Section 6.5 measured it: no error, no warning, a head that trains, and several points of AUC gone.",
+    hints=("What did the three lines of the left panel in section 6.5 have in common, and what not?",),
+    A="A network takes any number. Its shape is checked, the range of its numbers is not.",
+    C="A frozen network computes finite numbers from 0…255 as well, and the head standardises them. Nothing overflows.",
+    D="The head can rescale what comes out of the network, but the maps in between have already answered to pictures "
+    "far outside what they were trained on.",
+)
+def q1():
+    return "B"
+
+
+def _heads() -> list[tuple]:
+    random = np.random.default_rng(6)
+    return [
+        (np.array([2.0]), np.array([4.0]), np.array([8.0]), 1.0),  # 8 (x − 2) / 4 + 1 = 2x − 3
+        (np.array([1.0, -2.0, 0.5]), np.array([2.0, 0.5, 1.0]), np.array([1.0, -3.0, 2.0]), 0.25),
+        (random.normal(size=5).round(2), random.uniform(0.5, 3, 5).round(2), random.normal(size=5).round(2), -1.5),
+    ]
+
+
+@function(
+    inputs=_heads,
+    shape=True,
+    hints=(
+        "Write `w · (x − mean) / scale + b` out for a single feature and sort it: something times `x`, plus the rest.",
+        "The kernel is `w / scale`. Each feature takes `w · mean / scale` away from the bias.",
+    ),
+    remark="Now the head takes features as they are, and fine-tuning can go on where the regression stopped.",
+)
+def as_dense(mean, scale, w, b):
+    kernel = w / scale
+    bias = b - kernel @ mean
+    return kernel[:, None], np.array([bias])
+
+
+@as_dense.mistake(
+    "The bias is still that of the regression. It belongs to features whose mean is 0; features as they are have "
+    "another "
+    "one, and the bias must make up for it."
+)
+def old_bias(mean, scale, w, b):
+    return (w / scale)[:, None], np.array([b])
+
+
+@as_dense.mistake("The bias has the wrong sign in its second part: the mean was *subtracted* from the features.")
+def plus_the_mean(mean, scale, w, b):
+    return (w / scale)[:, None], np.array([b + (w / scale) @ mean])
+
+
+@as_dense.mistake("The kernel is that of standardised features: a feature with a large scale must get a small weight.")
+def kernel_unscaled(mean, scale, w, b):
+    return w[:, None], np.array([b - w @ mean])
+
+
+@as_dense.mistake("You multiply by the scale. Standardising divides by it, so the weight is divided too.")
+def times_scale(mean, scale, w, b):
+    return (w * scale)[:, None], np.array([b - (w * scale) @ mean])
+
+
+@as_dense.mistake(
+    "The kernel is right; in the bias the scale is missing: what is taken away is the standardised mean, times its "
+    "weight."
+)
+def bias_without_scale(mean, scale, w, b):
+    return (w / scale)[:, None], np.array([b - w @ mean])
+
+
+@as_dense.mistake("Only the bias is wrong: you subtract the mean once, without its weight.")
+def mean_unweighted(mean, scale, w, b):
+    return (w / scale)[:, None], np.array([b - np.sum(mean / scale)])
+
+
+@as_dense.mistake("You return the bias first. Keras keeps the kernel first, then the bias.")
+def bias_first(mean, scale, w, b):
+    return as_dense.reference(mean, scale, w, b)[::-1]
+
+
+@as_dense.mistake(
+    "The numbers are right, the shape of the kernel is not: (features,) instead of (features, 1). A dense layer "
+    "keeps one "
+    "column for each output; `kernel[:, None]` makes one."
+)
+def flat_kernel(mean, scale, w, b):
+    kernel, bias = as_dense.reference(mean, scale, w, b)
+    return kernel[:, 0], bias
+
+
+@quiz(
+    because="The two losses are of the same pictures and the same weights. Only how batch normalisation gets its "
+    "mean and "
+    "spread differs between `fit` and `predict`, and with it everything behind.",
+    hints=(
+        "Both numbers are about the *training* pictures. Which layers behave differently in `fit` and in `predict`?",
+    ),
+    A="Overfitting shows between training and *other* pictures. Here both losses are of the same training pictures.",
+    B="A network that has not arrived yet reports a high loss in `fit` as well.",
+    D="Dropout makes the loss in `fit` higher than in `predict`, not lower: it disturbs the network while it learns.",
+)
+def q2():
+    return "C"
+
+
+_OTHER_INPUT = "The network takes other pictures than 96 × 96 with three channels: give `input_shape=(96, 96, 3)`."
+_OTHER_OUTPUT = "The network must end in one number a picture: `Dense(1)` after the average over all places."
+_NO_BASE = (
+    "There is no MobileNetV2 in it: layers such as `block_13_expand` are missing. Use "
+    "`keras.applications.MobileNetV2(include_top=False, …)`, unwrapped or as a layer."
+)
+_FLATTENED = (
+    "The dense layer gets more than the 1,280 averages: with `Flatten` it reads each place of the map by itself. Use "
+    '`GlobalAveragePooling2D`, or `pooling="avg"` of MobileNetV2.'
+)
+_ACTIVATION = "The last layer has an activation: the task wants the plain number, and the loss gets `from_logits=True`."
+_HEAD_FROZEN = "Your dense layer is frozen too, so nothing could learn the new task: it must stay trainable."
+_ALL_FROZEN = (
+    "Everything in the base is frozen. From `block_13_expand` on the layers may learn; `trainable` of a whole network "
+    "decides for all its layers, so set it to True first and then freeze single layers."
+)
+_EARLY_LEARN = (
+    "Layers before `block_13_expand` may learn. Go through `base.layers` in their order and freeze all that come "
+    "before that one."
+)
+_NORM_LEARNS = (
+    "Batch normalisation layers behind the cut may learn: that is the trap of section 6.7. Freeze every layer that "
+    "is a "
+    "`keras.layers.BatchNormalization`, wherever it stands."
+)
+_LATE_FROZEN = "Some convolutions behind the cut are frozen; of these layers only batch normalisation stays at rest."
+
+
+def _flat(network) -> list:
+    """Return all layers in their order, those inside nested networks too."""
+    import keras
+
+    found = []
+    for layer in network.layers:
+        found += _flat(layer) if isinstance(layer, keras.Model) else [layer]
+    return found
+
+
+def _base(network) -> tuple[list, list]:
+    """Return the layers with weights before and behind the cut; the head's dense layer is in neither."""
+    import keras
+
+    layers = [layer for layer in _flat(network) if layer.weights and not isinstance(layer, keras.layers.Dense)]
+    names = [layer.name for layer in layers]
+    cut = names.index("block_13_expand")
+    return layers[:cut], layers[cut:]
+
+
+def _learns(layer) -> bool:
+    return bool(layer.trainable_weights)
+
+
+def _is_norm(layer) -> bool:
+    import keras
+
+    return isinstance(layer, keras.layers.BatchNormalization)
+
+
+def _dense(network) -> list:
+    import keras
+
+    return [layer for layer in _flat(network) if isinstance(layer, keras.layers.Dense)]
+
+
+def _ends_plainly(network) -> bool:
+    import keras
+
+    last = [layer for layer in _flat(network) if not isinstance(layer, keras.layers.InputLayer)][-1]
+    return isinstance(last, keras.layers.Dense) and last.activation is keras.activations.linear
+
+
+@model(
+    rules=[
+        (_OTHER_INPUT, lambda network: network.input_shape[1:] == (96, 96, 3)),
+        (_OTHER_OUTPUT, lambda network: network.output_shape[1:] == (1,)),
+        (_NO_BASE, lambda network: len(_base(network)[0]) > 50),
+        (_ACTIVATION, _ends_plainly),
+        (_FLATTENED, lambda network: _dense(network)[0].kernel.shape[0] == 1280),
+        (_HEAD_FROZEN, lambda network: _learns(_dense(network)[-1])),
+        (_ALL_FROZEN, lambda network: any(_learns(layer) for half in _base(network) for layer in half)),
+        (_EARLY_LEARN, lambda network: not any(map(_learns, _base(network)[0]))),
+        (_NORM_LEARNS, lambda network: not any(_learns(layer) for layer in _base(network)[1] if _is_norm(layer))),
+        (_LATE_FROZEN, lambda network: all(_learns(layer) for layer in _base(network)[1] if not _is_norm(layer))),
+    ],
+    hints=(
+        "Build the base, then walk through `base.layers` with a flag that turns true at the layer named "
+        "`block_13_expand`. Each layer's `trainable` gets the flag, unless it is a batch normalisation layer.",
+        "After the loop: `keras.layers.GlobalAveragePooling2D()(base.output)`, then `keras.layers.Dense(1)`, then "
+        "`keras.Model(base.input, …)`.",
+    ),
+    remark="Before training, compile: it is then that Keras decides which weights learn.",
+)
+def ready():
+    import keras
+
+    base = keras.applications.MobileNetV2(weights=None, include_top=False, input_shape=(96, 96, 3))
+    behind = False
+    for layer in base.layers:
+        behind = behind or layer.name == "block_13_expand"
+        layer.trainable = behind and not isinstance(layer, keras.layers.BatchNormalization)
+    averages = keras.layers.GlobalAveragePooling2D()(base.output)
+    return keras.Model(base.input, keras.layers.Dense(1)(averages))
+
+
+def _wrong_network(freeze, size: int = 96, outputs: int = 1, activation: str | None = None, flat: bool = False):
+    """Build a network for the known mistakes: `freeze(base, place of the cut)` sets what learns."""
+    import keras
+
+    base = keras.applications.MobileNetV2(weights=None, include_top=False, input_shape=(size, size, 3))
+    freeze(base, [layer.name for layer in base.layers].index("block_13_expand"))
+    pooling = keras.layers.Flatten() if flat else keras.layers.GlobalAveragePooling2D()
+    return keras.Model(base.input, keras.layers.Dense(outputs, activation=activation)(pooling(base.output)))
+
+
+def _rightly(base, cut: int) -> None:
+    for place, layer in enumerate(base.layers):
+        layer.trainable = place >= cut and not _is_norm(layer)
+
+
+def _from(base, cut: int) -> None:
+    for place, layer in enumerate(base.layers):
+        layer.trainable = place >= cut
+
+
+@ready.mistake(_OTHER_INPUT)
+def other_size():
+    return _wrong_network(_rightly, size=160)
+
+
+@ready.mistake(_OTHER_OUTPUT)
+def two_outputs():
+    return _wrong_network(_rightly, outputs=2)
+
+
+@ready.mistake(_NO_BASE)
+def no_base():
+    import keras
+    from keras import layers
+
+    entry = keras.Input((96, 96, 3))
+    return keras.Model(entry, layers.Dense(1)(layers.GlobalAveragePooling2D()(layers.Conv2D(1280, 3)(entry))))
+
+
+@ready.mistake(_ACTIVATION)
+def with_sigmoid():
+    return _wrong_network(_rightly, activation="sigmoid")
+
+
+@ready.mistake(_FLATTENED)
+def flattened():
+    return _wrong_network(_rightly, flat=True)
+
+
+@ready.mistake(_HEAD_FROZEN)
+def head_frozen():
+    network = _wrong_network(_rightly)
+    network.layers[-1].trainable = False
+    return network
+
+
+@ready.mistake(_ALL_FROZEN)
+def base_frozen():
+    def freeze(base, cut: int) -> None:
+        base.trainable = False
+
+    return _wrong_network(freeze)
+
+
+@ready.mistake(_EARLY_LEARN)
+def everything_learns():
+    return _wrong_network(lambda base, cut: None)
+
+
+@ready.mistake(_NORM_LEARNS)
+def norm_learns():
+    return _wrong_network(_from)
+
+
+@ready.mistake(_LATE_FROZEN)
+def one_block_only():
+    def freeze(base, cut: int) -> None:
+        for place, layer in enumerate(base.layers):
+            layer.trainable = cut <= place < cut + 9 and not _is_norm(layer)
+
+    return _wrong_network(freeze)
+
+
+@quiz(
+    because="It costs minutes, needs no choice that you cannot check, and tells you whether more is worth the "
+    "effort: if "
+    "a sixth machine looks different, flexibility will not help.",
+    hints=("What is scarce here: pictures, or flexibility of the network?",),
+    A="300 pictures of five machines are learned by heart by a network that may change all its layers. Section 6.6 "
+    "showed what that does for the next machine.",
+    B="For pictures so far from photos of things the last layer knows least, and one split of five machines can "
+    "mislead.",
+    D="ImageNet has no X-rays, but it has edges and textures. Finding these again from 300 pictures is the hardest "
+    "way.",
+)
+def q3():
+    return "C"
