@@ -217,7 +217,7 @@ def read_solar_cells(part: str = "all", size: int = 160) -> Cells:
         with Image.open(folder / row["file"]) as photo:
             return np.array(photo.resize((size, size), Image.Resampling.BILINEAR))
 
-    with ThreadPoolExecutor() as pool:  # Pillow decodes outside Python's lock: as many photos at once as there are cores
+    with ThreadPoolExecutor() as pool:  # Pillow decodes outside the lock of Python: a photo on each core
         images = np.stack(list(pool.map(read, rows)))
     return Cells(
         images,
