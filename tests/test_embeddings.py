@@ -1,0 +1,201 @@
+"""Embeddings: the numbers of the network, found again by what made them, anew after any change, never damaged."""
+
+import os
+
+import keras
+import numpy as np
+import pytest
+
+from course_utils import embeddings
+from course_utils.embeddings import at_depths, extract
+from course_utils.weights import imagenet_weights
+
+
+def halved(batch):
+    return batch / 2
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("COURSE_CACHE", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def computed(monkeypatch):
+    """Count how often something is computed instead of found."""
+    calls = []
+    original = embeddings._computed
+    monkeypatch.setattr(embeddings, "_computed", lambda *a: calls.append(1) or original(*a))
+    return calls
+
+
+@pytest.fixture
+def images():
+    return np.random.default_rng(1).integers(0, 256, (7, 8, 8, 3), dtype=np.uint8)
+
+
+def small_network(seed=1, filters=4):
+    keras.utils.set_random_seed(seed)
+    entry = keras.Input((8, 8, 3))
+    maps = keras.layers.Conv2D(filters, 3, name="first")(entry)
+    maps = keras.layers.BatchNormalization(name="normed")(maps)
+    return keras.Model(entry, keras.layers.Conv2D(2, 3, name="second")(keras.layers.Dropout(0.5)(maps)))
+
+
+def test_the_numbers_are_those_of_the_network_in_use(images):
+    network = small_network()
+    result = extract(network, images, halved, batch_size=3)  # 3 + 3 + 1
+    expected = network(images.astype("float32") / 2, training=False).numpy()
+    assert result.dtype == np.float32 and result.shape == (7, 4, 4, 2)
+    np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_several_outputs_come_in_their_order(images):
+    network = small_network()
+    both = keras.Model(network.input, [network.get_layer("first").output, network.output])
+    first, second = extract(both, images, halved)
+    assert first.shape == (7, 6, 6, 4) and second.shape == (7, 4, 4, 2)
+    for cached, fresh in zip(extract(both, images, halved), (first, second), strict=True):
+        np.testing.assert_array_equal(cached, fresh)
+
+
+def test_the_same_ingredients_are_computed_once_also_by_a_network_built_again(images, computed):
+    one = extract(small_network(), images, halved)
+    two = extract(small_network(), images.copy(), lambda batch: batch * 0.5)  # other layer numbers, another function
+    assert len(computed) == 1
+    np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize("change", ["pixel", "weights", "layers", "preparation", "order"])
+def test_any_changed_ingredient_is_computed_anew(images, computed, change):
+    extract(small_network(), images, halved)
+    changed = images.copy()
+    changed[6, 7, 7, 2] ^= 1
+    network = small_network(seed=2) if change == "weights" else small_network(filters=5 if change == "layers" else 4)
+    pictures = {"pixel": changed, "order": images[::-1]}.get(change, images)
+    extract(network, pictures, (lambda batch: batch) if change == "preparation" else halved)
+    assert len(computed) == 2
+
+
+def test_grey_pictures_are_seen_three_times(images, computed):
+    grey = images[..., 0]
+    result = extract(small_network(), grey, halved)
+    np.testing.assert_allclose(result, extract(small_network(), np.stack([grey] * 3, axis=3), halved), rtol=1e-4)
+    assert extract(small_network(), grey[..., None], halved).shape == result.shape
+    assert len(computed) == 2  # with and without an axis for the channel: the same picture
+
+
+def test_a_preparation_that_writes_into_its_input_spoils_nothing(images):
+    before = images.copy()
+    prepare = keras.applications.mobilenet_v2.preprocess_input
+    one = extract(small_network(), images, prepare)
+    np.testing.assert_array_equal(images, before)
+    np.testing.assert_array_equal(one, extract(small_network(), images, prepare))
+
+
+def test_a_preparation_may_give_a_view(images):
+    assert extract(small_network(), images, lambda batch: batch[..., ::-1]).shape == (7, 4, 4, 2)
+
+
+@pytest.mark.parametrize("content", [b"", b"not an archive", None])
+def test_a_damaged_result_is_computed_again(cache, images, computed, content):
+    whole = extract(small_network(), images, halved)
+    (file,) = cache.glob("*.npz")
+    file.write_bytes(file.read_bytes()[:200] if content is None else content)
+    np.testing.assert_allclose(extract(small_network(), images, halved), whole, rtol=1e-5)
+    assert len(computed) == 2
+
+
+def test_what_fails_leaves_nothing_behind(cache, images):
+    calls = []
+
+    def breaks(batch):
+        calls.append(1)
+        if len(calls) > 2:  # the first two are the probes for the name
+            raise RuntimeError("power cut")
+        return batch
+
+    with pytest.raises(RuntimeError, match="power cut"):
+        extract(small_network(), images, breaks)
+    assert not list(cache.glob("*.npz")) and not list(cache.glob("*part*"))
+
+
+def test_the_oldest_results_go_when_the_cache_is_full(cache, images, monkeypatch):
+    for number in range(3):
+        extract(small_network(), images[number : number + 1], halved)
+        (newest,) = [file for file in cache.glob("*.npz") if file.stat().st_mtime > 1e9]
+        os.utime(newest, (1000 + number, 1000 + number))
+    size = newest.stat().st_size
+    monkeypatch.setattr(embeddings, "CACHE_LIMIT_BYTES", 2.5 * size)
+    extract(small_network(), images[3:4], halved)
+    left = sorted(file.stat().st_mtime for file in cache.glob("*.npz"))
+    assert len(left) == 2 and left[0] == 1002
+
+
+def test_the_cache_lies_in_the_data_folder_unless_told_otherwise(tmp_path, monkeypatch):
+    monkeypatch.delenv("COURSE_CACHE")
+    monkeypatch.setenv("COURSE_DATA", str(tmp_path / "data"))
+    assert embeddings.cache_folder() == tmp_path / "data" / "cache"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (lambda images: images / 255, "float64: pass at least one, as uint8"),
+        (lambda images: images[:0], r"\(0, 8, 8, 3\)"),
+        (lambda images: images[0, 0], "pass at least one, as uint8"),
+        (lambda images: images[:, :6], "6 × 8 × 3, but the network takes 8 × 8 × 3"),
+        (lambda images: images[..., :2], "8 × 8 × 2, but the network takes 8 × 8 × 3"),
+    ],
+)
+def test_pictures_that_do_not_fit_are_told_so(images, wrong, said):
+    with pytest.raises(ValueError, match=said):
+        extract(small_network(), wrong(images), halved)
+
+
+def test_depths_are_summed_up_by_mean_and_maximum(images):
+    network = small_network()
+    maps = extract(network, images, halved)
+    pooled = extract(at_depths(network, ["second"]), images, halved)
+    np.testing.assert_allclose(
+        pooled, np.concatenate([maps.mean(axis=(1, 2)), maps.max(axis=(1, 2))], axis=1), rtol=1e-4
+    )
+    only = at_depths(network, ["first", "second"], pooling=("max",))
+    assert [tuple(output.shape) for output in only.outputs] == [(None, 4), (None, 2)]
+
+
+def test_unknown_layers_and_poolings_are_named():
+    with pytest.raises(ValueError, match=r"no layer 'secnd': did you mean one of second"):
+        at_depths(small_network(), ["secnd"])
+    with pytest.raises(ValueError, match="pooling"):
+        at_depths(small_network(), ["second"], pooling=("median",))
+    with pytest.raises(ValueError, match="pooling"):
+        at_depths(small_network(), ["second"], pooling=())
+
+
+def test_fit_overrides_training_false_for_batch_normalisation_that_may_learn():
+    """What lesson 06, section 6.7, warns of; if a new Keras mends it, the lesson must be rewritten."""
+    base = keras.applications.MobileNetV2(
+        weights=imagenet_weights("mobilenet_v2"), include_top=False, input_shape=(96, 96, 3)
+    )
+    entry = keras.Input((96, 96, 3))
+    output = keras.layers.Dense(1)(keras.layers.GlobalAveragePooling2D()(base(entry, training=False)))
+    model = keras.Model(entry, output)
+    pictures = np.random.default_rng(0).normal(size=(8, 96, 96, 3)).astype("float32")
+
+    norms = [layer for layer in base.layers if isinstance(layer, keras.layers.BatchNormalization)]
+
+    def moved() -> int:
+        before = [layer.moving_mean.numpy().copy() for layer in norms]
+        model.compile("sgd", "mse")
+        model.fit(pictures, np.zeros(8), verbose=0)
+        pairs = zip(norms, before, strict=True)
+        return sum(bool(np.abs(layer.moving_mean.numpy() - mean).max() > 1e-6) for layer, mean in pairs)
+
+    for layer in base.layers:
+        layer.trainable = not isinstance(layer, keras.layers.BatchNormalization)
+    assert moved() == 0
+    for layer in base.layers:
+        layer.trainable = True
+    assert moved() > 20  # of 52; in some blocks all means are tiny
