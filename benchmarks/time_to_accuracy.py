@@ -154,6 +154,20 @@ def rows_of(way: str, seconds: float, faster: float, answers: Answers) -> list[d
     return rows
 
 
+def checks_of(recipe: list[dict], ours: list[dict]) -> list[tuple[str, bool]]:
+    """Return what the benchmark is there to hold, with whether it does; each list has a row for each rule."""
+
+    def at_least(rule: int) -> bool:
+        return all(ours[rule][score] >= recipe[rule][score] for score in ("accuracy %", "F1"))
+
+    return [
+        ("The course's way is at least 8 times faster", ours[0]["times faster"] >= 8),
+        ("It puts the cells in a better order (AUC)", ours[0]["AUC"] >= recipe[0]["AUC"]),
+        ("With the threshold each comes with, its accuracy and its F1 are at least as high", at_least(0)),
+        ("With as many answers “defective” as in training, its accuracy and its F1 are at least as high", at_least(2)),
+    ]
+
+
 def measure(quick: bool) -> _report.Result:
     """Run both ways, one after the other, and judge them on the test part."""
     size = 96 if quick else SIZE
@@ -170,13 +184,7 @@ def measure(quick: bool) -> _report.Result:
     faster = usual_seconds / course_seconds
     recipe = rows_of("usual recipe", usual_seconds, 1, usual)
     ours = rows_of("features once, then a head", course_seconds, faster, course)
-    (own, _, share), (own_ours, _, share_ours) = recipe, ours
-    better = [share_ours[name] >= share[name] for name in ("accuracy %", "F1")]
-    checks = [
-        ("The course's way is at least 8 times faster", bool(faster >= 8)),
-        ("It puts the cells in a better order (AUC)", own_ours["AUC"] >= own["AUC"]),
-        ("With as many answers “defective” as in training, its accuracy and its F1 are at least as high", all(better)),
-    ]
+    own, own_ours = recipe[0], ours[0]
     notes = [
         f"Both see the cells at {SIZE} px. The features are mean and maximum of three depths of MobileNetV2 "
         "(`block_6_expand_relu`, `block_10_expand_relu`, `block_13_expand_relu`), averaged over the cell and the cell "
@@ -189,7 +197,7 @@ def measure(quick: bool) -> _report.Result:
         "without looking at a label; the course's split has this share in each part, so the rule is at home here. It "
         "was added after the first full run had shown the fault.",
     ]
-    return _report.Result("Time to accuracy", QUESTION, COLUMNS, recipe + ours, checks, notes)
+    return _report.Result("Time to accuracy", QUESTION, COLUMNS, recipe + ours, checks_of(recipe, ours), notes)
 
 
 if __name__ == "__main__":
