@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     import keras
     import tensorflow as tf
 
+_AT_ONCE = 8  # pictures whose intermediate results are kept in memory together
+
 
 def grad_cam(
     model: "keras.Model", image: np.ndarray, layer: str | None = None, class_index: int | None = None
@@ -28,19 +30,19 @@ def grad_cam(
         With one input and one output (n, classes), or (n, 1) for two classes. The layer may lie in a model inside of
         this model, as after ``keras.Sequential([base, ...])``.
     image : ndarray
-        (H, W, channels), one picture as the model wants it: if ``preprocess_input`` stands outside of the model, apply
-        it first.
+        (H, W, channels) or (n, H, W, channels): one picture or several, as the model wants them. If
+        ``preprocess_input`` stands outside of the model, apply it first.
     layer : str, optional
         Name of a layer whose output is a stack of maps (h, w, channels); by default the last such layer.
     class_index : int, optional
-        The class that is explained, by default the one that the model answers. If the model has one output, 1 is the
-        class for which it stands, and 0 the other one.
+        The class that is explained, by default the one that the model answers for each picture. If the model has one
+        output, 1 is the class for which it stands, and 0 the other one.
 
     Returns
     -------
     ndarray
-        float32 (h, w), 0 or more, in the resolution of the layer's maps: 5 × 5 for the last layer of MobileNetV2 at
-        160 pixels. All zeros if nothing speaks for the class.
+        float32 (h, w), or (n, h, w) for several pictures; 0 or more, in the resolution of the layer's maps: 5 × 5 for
+        the last layer of MobileNetV2 at 160 pixels. All zeros if nothing speaks for the class.
 
     Raises
     ------
@@ -58,20 +60,29 @@ def grad_cam(
     """
     import tensorflow as tf
 
-    image = np.asarray(image, np.float32)
-    if image.ndim != 3:
-        raise ValueError(f"grad_cam explains one picture (H, W, channels), but got the shape {image.shape}.")
+    images = np.asarray(image, np.float32)
+    if images.ndim not in (3, 4) or not images.size:
+        raise ValueError(
+            f"grad_cam explains one picture (H, W, channels) or several (n, H, W, channels), not {images.shape}."
+        )
+    if images.ndim == 3:
+        return grad_cam(model, images[None], layer, class_index)[0]
     chosen = _map_layer(model, layer)
-    with tf.GradientTape() as tape, _recorded(chosen) as seen, _without_last_activation(model):
-        batch = tf.constant(image[None])
-        tape.watch(batch)  # the weights may all be frozen: without this nothing would be recorded
-        logits = model(batch, training=False)
-        score = _score(logits, class_index)
-    slopes = tape.gradient(score, seen[-1]) if seen else None
-    if slopes is None:
-        raise ValueError(f"The output of {chosen.name!r} does not lead to the output of {model.name}: name another.")
-    weights = tf.reduce_mean(slopes, axis=(1, 2), keepdims=True)
-    return tf.nn.relu(tf.reduce_sum(weights * seen[-1], axis=-1))[0].numpy()
+    heat_maps = []
+    for start in range(0, len(images), _AT_ONCE):
+        # Only what follows the layer is recorded: the layer's output is all that is watched.
+        tape = tf.GradientTape(watch_accessed_variables=False)
+        with tape, _recorded(chosen, tape) as seen, _without_last_activation(model):
+            logits = model(tf.constant(images[start : start + _AT_ONCE]), training=False)
+            score = _score(logits, class_index)
+        slopes = tape.gradient(score, seen[-1]) if seen else None
+        if slopes is None:
+            raise ValueError(
+                f"The output of {chosen.name!r} does not lead to the output of {model.name}: name another layer."
+            )
+        weights = tf.reduce_mean(slopes, axis=(1, 2), keepdims=True)
+        heat_maps.append(tf.nn.relu(tf.reduce_sum(weights * seen[-1], axis=-1)).numpy())
+    return np.concatenate(heat_maps)
 
 
 def show_heat_maps(
@@ -154,26 +165,27 @@ def _map_layer(model: "keras.Model", name: str | None) -> "keras.layers.Layer":
 
 
 def _score(logits: "tf.Tensor", class_index: int | None) -> "tf.Tensor":
-    """Return the number whose slopes explain the class."""
+    """Return the number whose slopes explain the class, added up over the pictures, which do not touch each other."""
+    import tensorflow as tf
+
     count = logits.shape[-1]
     classes = max(2, count)
-    if class_index is None:
-        class_index = int(np.argmax(logits[0])) if count > 1 else int(logits[0, 0] > 0)
-    if class_index not in range(classes):
+    if class_index is not None and class_index not in range(classes):
         raise ValueError(f"The model has no class {class_index}: it has {classes}, counted from 0.")
-    if count == 1:
-        return logits[0, 0] if class_index else -logits[0, 0]
-    return logits[0, class_index]
+    two_sided = tf.concat([-logits, logits], axis=1) if count == 1 else logits
+    chosen = tf.argmax(two_sided, axis=1) if class_index is None else tf.fill([len(logits)], class_index)
+    return tf.reduce_sum(tf.gather(two_sided, chosen, axis=1, batch_dims=1))
 
 
 @contextmanager
-def _recorded(layer: "keras.layers.Layer") -> "Iterator[list[tf.Tensor]]":
-    """Keep what a layer returns: Keras would build no second model that ends at a layer of an inner model."""
+def _recorded(layer: "keras.layers.Layer", tape: "tf.GradientTape") -> "Iterator[list[tf.Tensor]]":
+    """Keep and watch what a layer returns: Keras would build no second model that ends inside of an inner model."""
     seen = []
     call = layer.call
 
     def call_and_keep(*args, **kwargs):
         seen.append(call(*args, **kwargs))
+        tape.watch(seen[-1])
         return seen[-1]
 
     layer.call = call_and_keep

@@ -145,9 +145,18 @@ def test_a_model_without_convolution_is_refused():
         explain.grad_cam(model, np.zeros((8, 8, 3)))
 
 
-def test_a_batch_is_refused(picture):
-    with pytest.raises(ValueError, match=r"one picture .* shape \(1, 8, 8, 3\)"):
-        explain.grad_cam(small(), picture[None])
+def test_several_pictures_are_explained_each_for_itself():
+    pictures = np.random.default_rng(3).random((19, 8, 8, 3)).astype(np.float32)  # more than fit into one batch
+    model = small()
+    together = explain.grad_cam(model, pictures, "late")
+    assert together.shape == (19, 4, 4)
+    assert np.allclose(together, [explain.grad_cam(model, picture, "late") for picture in pictures], atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (0, 8, 8, 3)])
+def test_what_is_no_picture_is_refused(shape):
+    with pytest.raises(ValueError, match="one picture"):
+        explain.grad_cam(small(), np.zeros(shape))
 
 
 def test_heat_maps_lie_over_their_pictures():

@@ -83,13 +83,13 @@ def q1():
     inputs=lambda: [(0.8, 2), (0.5, 5), (0.95, 1.5), (0.9, 1), (0.99, 4), (0.7, 10)],
     hints=(
         "Solve 1.96 · √(p(1 − p)/n) = width for n. Mind that the width is given in points: 2 points are 0.02.",
-        "n = p(1 − p) · (1.96 / width)². A whole number is asked, and one picture too few is too wide: `math.ceil`.",
+        "n = p(1 − p) · (1.96 / width)². A whole number is asked, and one picture too few is too wide: `np.ceil`.",
     ),
     remark="Half the width needs four times the pictures. And that is for independent ones: siblings count for less.",
 )
 def pictures_needed(share, points):
     width = points / 100
-    return math.ceil(share * (1 - share) * (1.96 / width) ** 2)
+    return int(np.ceil(share * (1 - share) * (1.96 / width) ** 2))
 
 
 @pictures_needed.mistake("You rounded down or to the nearest: with one picture too few it is too wide. Round up.")
@@ -102,7 +102,7 @@ def two_for_196(share, points):
     return math.ceil(share * (1 - share) * (2 / (points / 100)) ** 2)
 
 
-@pictures_needed.mistake("A number of pictures is whole: round up, with `math.ceil`.")
+@pictures_needed.mistake("A number of pictures is whole: round up, with `np.ceil`.")
 def unrounded(share, points):
     return share * (1 - share) * (1.96 / (points / 100)) ** 2
 
