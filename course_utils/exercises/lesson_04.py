@@ -456,7 +456,7 @@ def leaves_out_choosing(features, labels, in_test):
     "the wrong places.",
     hints=("What does the SVM get: the histograms alone, or the histograms in a fixed order of places?",),
     A="A shift turns no edge: each keeps its direction. What changes is the cell in which it is counted.",
-    C="The set of histograms hardly changes, but their places in the row of 324 numbers do. Figure 4.9 shows what "
+    C="The set of histograms hardly changes, but their places in the row of 324 numbers do. Section 4.9 shows what "
     "shifts cost.",
 )
 def q3():
