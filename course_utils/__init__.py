@@ -4,7 +4,8 @@ Each module answers one question a learner would ask: ``images`` (how do I read 
 the pictures come from?), ``weights`` (where do the pretrained networks come from?), ``capture`` (how do I bring my
 own picture in?), ``plots`` (how do I look at it?), ``claims`` (is what the text says true?), ``exercises`` (is my
 answer right?), ``progress`` (what have I solved?) and ``environment`` (is my computer ready?). ``preprocessing``,
-``convolution`` and ``training`` keep what the lessons of these names have shown once.
+``convolution``, ``descriptors`` (features by hand), ``training``, ``embeddings`` (features of frozen networks),
+``evaluation``, ``explain`` (heat maps) and ``tuning`` keep what the lessons have shown once.
 
 Import this package before NumPy and TensorFlow: then TensorFlow starts without a word, and two notebooks at once do not
 slow each other down.

@@ -159,10 +159,12 @@ def _computed(
     """Push all pictures through the network and return one array for each of its outputs."""
     import tensorflow as tf
 
-    frozen = tf.function(lambda batch: network(batch, training=False), reduce_retracing=True)
+    # Traced once, for batches of any size; a function traced by its calls would warn of retracing after a few networks.
+    batches = tf.TensorSpec((None, *images.shape[1:]), tf.float32)
+    frozen = tf.function(lambda batch: network(batch, training=False)).get_concrete_function(batches)
     results = None
     for start in range(0, len(images), batch_size):
-        outputs = frozen(_batch(images[start : start + batch_size], prepare))
+        outputs = frozen(tf.constant(_batch(images[start : start + batch_size], prepare)))
         outputs = [output.numpy() for output in (outputs if isinstance(outputs, list | tuple) else [outputs])]
         if results is None:
             results = [np.empty((len(images), *output.shape[1:]), np.float32) for output in outputs]

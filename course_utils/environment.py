@@ -20,7 +20,7 @@ SET_UP = f"{'py' if sys.platform == 'win32' else 'python3'} course.py lab"  # th
 SUPPORTED_PYTHONS = ((3, 11), (3, 12), (3, 13))
 MANY_MISSING = 10  # with more packages missing, this Python was never set up: one line says so
 MEMORY_NEEDED_GB = 2.0  # the largest kernel of a lesson (tests/ measures it)
-DISK_NEEDED_GB = 0.5  # digits, solar cells and weights, with room for their downloads
+DISK_NEEDED_GB = 1.0  # solar cells, weights and cached embeddings, with room for downloads
 JUPYTER_START_LIMIT_S = 60
 CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")  # bytes, where a container limits them
 # The packages that lessons import, in the order of the picture's way; the rest of requirements.txt comes along.
@@ -31,6 +31,7 @@ TAUGHT = (
     "scikit-image",
     "matplotlib",
     "scikit-learn",
+    "optuna",
     "tensorflow-cpu",
     "tensorflow",
     "keras",

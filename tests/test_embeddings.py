@@ -94,6 +94,13 @@ def test_a_preparation_that_writes_into_its_input_spoils_nothing(images):
     np.testing.assert_array_equal(one, extract(small_network(), images, prepare))
 
 
+def test_many_small_extractions_warn_of_nothing(images, caplog):
+    network = small_network()
+    for number in range(7):
+        extract(network, images[: number + 1], halved, batch_size=4)
+    assert not caplog.records
+
+
 def test_a_preparation_may_give_a_view(images):
     assert extract(small_network(), images, lambda batch: batch[..., ::-1]).shape == (7, 4, 4, 2)
 

@@ -22,7 +22,7 @@ def test_ruff(check):
 
 def test_nothing_unfinished_and_no_registry_host():
     host = re.compile(r"pypi\." + r"org|python" + r"hosted")
-    folders = ("course_utils", "lessons", "notebooks", "tests", "docs", "data/README.md", ".github")
+    folders = ("course_utils", "lessons", "benchmarks", "notebooks", "tests", "docs", "data/README.md", ".github")
     files = [p for name in folders for p in [ROOT / name, *(ROOT / name).rglob("*")] if p.suffix in TEXT]
     files += [p for p in ROOT.iterdir() if p.suffix in TEXT]
     assert len(files) > 20
