@@ -1,5 +1,6 @@
 """One line of progress in a notebook that leaves no trace in the stored output."""
 
+from IPython import get_ipython
 from IPython.display import display
 
 
@@ -7,7 +8,7 @@ class LiveLine:
     """A line that changes while work goes on and says in the end what it said in the beginning.
 
     So a learner sees progress, and the stored output of a cell is the same after every run, which the notebook tests
-    need. Outside Jupyter only the first line appears.
+    need. Outside Jupyter nothing appears.
 
     Parameters
     ----------
@@ -17,7 +18,7 @@ class LiveLine:
 
     def __init__(self, resting: str) -> None:
         self.resting = resting
-        self._handle = display({"text/plain": resting}, raw=True, display_id=True)  # None outside Jupyter
+        self._handle = display({"text/plain": resting}, raw=True, display_id=True) if get_ipython() else None
 
     def update(self, text: str) -> None:
         """Put `text` behind the resting line."""

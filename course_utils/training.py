@@ -15,7 +15,7 @@ def live_progress() -> keras.callbacks.Callback:
 
     The line is rewritten after every epoch and, at the end, returns to what it said at the start. So a learner sees
     progress, and the stored output of a cell is the same after every run, which the notebook tests need. Outside
-    Jupyter only the first line appears.
+    Jupyter nothing appears.
 
     Returns
     -------
