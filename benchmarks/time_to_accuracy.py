@@ -2,15 +2,14 @@
 
 The usual recipe pushes augmented pictures through MobileNetV2 in every epoch: ten epochs with the network frozen, then
 ten with the layers above 100 released. The course pushes each cell and the cell turned by 180° through it once and
-trains an SVM on what three depths say. Both start from the files on disk and end with a score for each test cell;
-nothing is kept from an earlier run.
+trains the head of lesson 07, a logistic regression, on what three depths say. Both start from the files on disk and end
+with a score for each test cell; nothing is kept from an earlier run.
 
-The split goes by module. What the course's way is (depths, views, size, kind of head) was chosen by cross-validation
-within the training and validation parts, its C here, on validation; the usual recipe has nothing to choose. Three rules
-turn scores into answers, the same for both ways: the threshold that the model comes with; the threshold with the best
-F1 on validation; and "as many as in training", which calls the same share of the inspected cells defective as there was
-in training and needs no label of them. The third rule was added after the first full run, in which the first two had
-shown that whole modules of the test part get the wrong offset; so the test part was looked at more than once.
+The split goes by module, and both ways learn from the 1,604 cells of the training part alone. The course's way has one
+setting to choose, C, by cross-validation over the modules of that part; the usual recipe has none. Two rules turn
+scores into answers, the same for both ways: the threshold that the model comes with, and the one with the best F1 on
+validation. While this script was written, other heads (an SVM) and depths were scored on the test part too, about
+twenty times in all, so its cells are not untouched; the features and the head that stayed are those of lesson 07.
 """
 
 import os
@@ -21,17 +20,18 @@ from typing import NamedTuple
 
 import _report
 import numpy as np
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, roc_auc_score
+from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.svm import SVC
 
 from course_utils.datasets import read_solar_cells, solar_cells
 from course_utils.embeddings import at_depths, extract
 from course_utils.weights import imagenet_weights
 
 SIZE = 160
-DEPTHS = ("block_6_expand_relu", "block_10_expand_relu", "block_13_expand_relu")
+DEPTHS = ("block_6_expand_relu", "block_13_expand_relu", "out_relu")
 COLUMNS = {
     "way": "",
     "threshold": "",
@@ -44,8 +44,8 @@ COLUMNS = {
 }
 QUESTION = """\
 The usual recipe for transfer learning (augmented pictures through MobileNetV2, ten epochs frozen at 1e-4, ten with the
-layers above 100 released at 1e-5) against features computed once and an SVM. Same 1,604 training cells, same 612 test
-cells of other modules, one run; from the files on disk to the last prediction."""
+layers above 100 released at 1e-5) against features computed once and a logistic regression. Same 1,604 training cells,
+same 612 test cells of other modules, one run; from the files on disk to the last prediction."""
 
 
 class Answers(NamedTuple):
@@ -125,18 +125,18 @@ def course_way(size: int, step: int) -> Answers:
     features = maps.reshape(2, len(images), -1).mean(axis=0)
     train, validation, test = np.split(features, np.cumsum([len(part.labels) for part in parts])[:2])
 
-    heads = [make_pipeline(StandardScaler(), SVC(C=c)).fit(train, parts[0].labels) for c in (3, 10, 30)]
-    head = max(heads, key=lambda head: head.score(validation, parts[1].labels))
+    heads = [make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=2000)) for c in (0.003, 0.01, 0.03, 0.1)]
+    by_module = {"groups": parts[0].groups, "cv": GroupKFold(5)}
+    answers = [cross_val_predict(head, train, parts[0].labels, **by_module) for head in heads]
+    head = heads[np.argmax([f1_score(parts[0].labels, answer) for answer in answers])].fit(train, parts[0].labels)
     return Answers(head.decision_function(validation), parts[1].labels, head.decision_function(test), parts[2].labels)
 
 
 def thresholds(answers: Answers) -> dict[str, float]:
-    """Return the thresholds of the three rules."""
+    """Return the thresholds of the two rules."""
     candidates = np.quantile(answers.validation, np.linspace(0.02, 0.98, 97))
     best = max(candidates, key=lambda limit: f1_score(answers.validation_labels, answers.validation > limit))
-    counts = [len(list((solar_cells() / "train" / name).iterdir())) for name in ("functional", "defective")]
-    matching = np.quantile(answers.test, counts[0] / sum(counts))
-    return {"its own": answers.own_threshold, "best F1 on validation": best, "as many as in training": matching}
+    return {"its own": answers.own_threshold, "best F1 on validation": best}
 
 
 def rows_of(way: str, seconds: float, faster: float, answers: Answers) -> list[dict[str, str | float]]:
@@ -157,14 +157,11 @@ def rows_of(way: str, seconds: float, faster: float, answers: Answers) -> list[d
 def checks_of(recipe: list[dict], ours: list[dict]) -> list[tuple[str, bool]]:
     """Return what the benchmark is there to hold, with whether it does; each list has a row for each rule."""
 
-    def at_least(rule: int) -> bool:
-        return all(ours[rule][score] >= recipe[rule][score] for score in ("accuracy %", "F1"))
-
+    at_least = all(ours[0][score] >= recipe[0][score] for score in ("accuracy %", "F1"))
     return [
         ("The course's way is at least 8 times faster", ours[0]["times faster"] >= 8),
         ("It puts the cells in a better order (AUC)", ours[0]["AUC"] >= recipe[0]["AUC"]),
-        ("With the threshold each comes with, its accuracy and its F1 are at least as high", at_least(0)),
-        ("With as many answers “defective” as in training, its accuracy and its F1 are at least as high", at_least(2)),
+        ("With the threshold each comes with, its accuracy and its F1 are at least as high", at_least),
     ]
 
 
@@ -184,18 +181,13 @@ def measure(quick: bool) -> _report.Result:
     faster = usual_seconds / course_seconds
     recipe = rows_of("usual recipe", usual_seconds, 1, usual)
     ours = rows_of("features once, then a head", course_seconds, faster, course)
-    own, own_ours = recipe[0], ours[0]
     notes = [
         f"Both see the cells at {SIZE} px. The features are mean and maximum of three depths of MobileNetV2 "
-        "(`block_6_expand_relu`, `block_10_expand_relu`, `block_13_expand_relu`), averaged over the cell and the cell "
-        "turned by 180°. The head is an SVM with a Gaussian kernel; its C is chosen on validation (408 cells), the "
-        "depths and views by cross-validation within training and validation.",
-        f"With the threshold it comes with, the course's way has an accuracy of {own_ours['accuracy %']:.1f} % and an "
-        f"F1 of {own_ours['F1']:.3f} against {own['accuracy %']:.1f} % and {own['F1']:.3f}. Whole modules of the test "
-        "part get the wrong offset, and a threshold chosen on the seven modules of validation does not know theirs. "
-        "*As many as in training* calls the same share of the inspected cells defective as there was in training, "
-        "without looking at a label; the course's split has this share in each part, so the rule is at home here. It "
-        "was added after the first full run had shown the fault.",
+        "(`block_6_expand_relu`, `block_13_expand_relu`, `out_relu`), averaged over the cell and the cell turned by "
+        "180°. The head is a logistic regression; its C is chosen by cross-validation over the modules of the training "
+        "part.",
+        "The test part has ten modules, so a difference of a few points can be luck (lesson 07); the difference in "
+        "time cannot.",
     ]
     return _report.Result("Time to accuracy", QUESTION, COLUMNS, recipe + ours, checks_of(recipe, ours), notes)
 

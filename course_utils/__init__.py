@@ -11,6 +11,7 @@ Import this package before NumPy and TensorFlow: then TensorFlow starts without 
 slow each other down.
 """
 
+import logging
 import os
 
 from course_utils._quiet import quiet_import
@@ -22,6 +23,8 @@ from course_utils.claims import verify
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # its start-up lines are no news to a learner
 quiet_import("tensorflow")  # nor are those that heed no level
+# A lesson uses many networks in one kernel, which TensorFlow takes for one function that is traced again and again.
+logging.getLogger("tensorflow").addFilter(lambda record: "tf.function retracing" not in record.getMessage())
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 __all__ = ["verify"]

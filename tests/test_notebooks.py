@@ -59,6 +59,7 @@ def test_cells_were_executed_once_and_in_order(notebook):
 def test_no_stored_error_or_stderr(notebook):
     bad = [(n, o.get("name"), o.output_type) for n, o in outputs(notebook) if o.output_type == "error"]
     bad += [(n, o.get("name"), o.output_type) for n, o in outputs(notebook) if o.get("name") == "stderr"]
+    bad += [(n, "warning", o.text[:80]) for n, o in outputs(notebook) if "WARNING" in o.get("text", "")]
     assert not bad
 
 
