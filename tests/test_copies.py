@@ -1,17 +1,16 @@
 """The copies for instructors: every solution runs in its notebook and is accepted; worksheets stand on their own."""
 
 import re
+from pathlib import Path
 
 import build
 import copies
 import nbformat
-import pytest
 from nbclient import NotebookClient
 
 from course_utils.exercises import lesson_03
 
 LESSONS = build.lesson_files()
-NAMES = [lesson.stem for lesson in LESSONS]
 
 
 def replies(notebook, lesson) -> list[str]:
@@ -19,28 +18,34 @@ def replies(notebook, lesson) -> list[str]:
     return [output.data["text/plain"] for cell in cells for output in cell.outputs]
 
 
-@pytest.mark.parametrize("lesson", LESSONS, ids=NAMES)
-def test_every_solution_runs_in_its_notebook_and_is_correct(lesson, tmp_path):
-    line = copies.make_solutions(lesson, tmp_path)
-    notebook = nbformat.read(tmp_path / f"{lesson.stem}.ipynb", as_version=4)
-    said = replies(notebook, lesson)
-    assert len(said) >= 5 and all(reply.startswith("✔ Correct.") for reply in said)
-    assert f"{len(said)} exercises solved" in line
-    original = build.read_lesson(lesson, 5)
-    assert len(notebook.cells) == len(original.cells)
-    assert all(cell.execution_count for cell in notebook.cells if cell.cell_type == "code")
+class OfOneLesson:
+    """Subclassed for each lesson below: workers share the tests out by class, and these are the slowest of all."""
+
+    lesson: Path
+
+    def test_every_solution_runs_in_its_notebook_and_is_correct(self, tmp_path):
+        line = copies.make_solutions(self.lesson, tmp_path)
+        notebook = nbformat.read(tmp_path / f"{self.lesson.stem}.ipynb", as_version=4)
+        said = replies(notebook, self.lesson)
+        assert len(said) >= 5 and all(reply.startswith("✔ Correct.") for reply in said)
+        assert f"{len(said)} exercises solved" in line
+        original = build.read_lesson(self.lesson, 5)
+        assert len(notebook.cells) == len(original.cells)
+        assert all(cell.execution_count for cell in notebook.cells if cell.cell_type == "code")
+
+    def test_a_worksheet_stands_on_its_own_and_gives_nothing_away(self, tmp_path):
+        copies.make_worksheet(self.lesson, tmp_path)
+        notebook = nbformat.read(tmp_path / f"{self.lesson.stem}.ipynb", as_version=4)
+        assert notebook.cells[0].source.endswith(": exercises")
+        assert not any(cell.get("outputs") for cell in notebook.cells)
+        assert "Key points" not in "".join(cell.source for cell in notebook.cells)
+        NotebookClient(notebook, timeout=60, resources={"metadata": {"path": str(tmp_path)}}).execute()
+        said = replies(notebook, self.lesson)
+        assert len(said) >= 5 and all(reply.startswith("○ Not attempted.") for reply in said)
 
 
-@pytest.mark.parametrize("lesson", LESSONS, ids=NAMES)
-def test_a_worksheet_stands_on_its_own_and_gives_nothing_away(lesson, tmp_path):
-    copies.make_worksheet(lesson, tmp_path)
-    notebook = nbformat.read(tmp_path / f"{lesson.stem}.ipynb", as_version=4)
-    assert notebook.cells[0].source.endswith(": exercises")
-    assert not any(cell.get("outputs") for cell in notebook.cells)
-    assert "Key points" not in "".join(cell.source for cell in notebook.cells)
-    NotebookClient(notebook, timeout=60, resources={"metadata": {"path": str(tmp_path)}}).execute()
-    said = replies(notebook, lesson)
-    assert len(said) >= 5 and all(reply.startswith("○ Not attempted.") for reply in said)
+for lesson in LESSONS:
+    globals()[f"Test_{lesson.stem}"] = type(f"Test_{lesson.stem}", (OfOneLesson,), {"lesson": lesson})
 
 
 def test_a_solution_that_is_not_accepted_is_not_written(tmp_path, monkeypatch, capsys):

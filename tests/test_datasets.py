@@ -184,6 +184,51 @@ def names_and_sizes(folder: Path) -> dict[str, int]:
     return {file.relative_to(folder).as_posix(): file.stat().st_size for file in folder.rglob("*") if file.is_file()}
 
 
+@pytest.fixture(scope="module")
+def every_cell(cells):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COURSE_DATA", str(cells.parent))
+        yield datasets.read_solar_cells("all", 24)
+
+
+def test_read_solar_cells_says_of_each_cell_what_the_manifest_says(every_cell, manifest):
+    assert every_cell.files.tolist() == [row["file"] for row in manifest]
+    assert every_cell.images.shape == (2624, 24, 24) and every_cell.images.dtype == np.uint8
+    assert every_cell.labels.tolist() == [int("defective" in row["file"]) for row in manifest]
+    assert every_cell.groups.tolist() == [int(row["group"]) for row in manifest]
+    assert every_cell.types.tolist() == [row["type"] for row in manifest]
+    # Thirds are exact, so that `== 1 / 3` finds them; a cell is defective if the experts lean that way.
+    assert set(every_cell.probabilities) == {0, 1 / 3, 2 / 3, 1}
+    assert np.array_equal(every_cell.labels, every_cell.probabilities > 0.5)
+
+
+def test_the_parts_of_read_solar_cells_are_the_whole(every_cell, cells, monkeypatch):
+    monkeypatch.setenv("COURSE_DATA", str(cells.parent))
+    for part in PARTS:
+        rows = np.flatnonzero([name.startswith(part) for name in every_cell.files])
+        for column, expected in zip(datasets.read_solar_cells(part, 24), every_cell.chosen(rows), strict=True):
+            assert np.array_equal(column, expected)
+
+
+def test_read_solar_cells_reads_the_file_itself_at_full_size(cells, monkeypatch):
+    monkeypatch.setenv("COURSE_DATA", str(cells.parent))
+    read = datasets.read_solar_cells("validation", 300)
+    for i in (0, 17, -1):
+        with Image.open(cells / read.files[i]) as photo:
+            assert np.array_equal(read.images[i], np.array(photo))
+
+
+@pytest.mark.parametrize(
+    "part, size, said",
+    [("Test", 160, "no part called 'Test'.*train, validation, test"), ("test", 0, "0 pixels.*from 1 to 300")]
+    + [("test", 301, "301 pixels.*from 1 to 300")],
+)
+def test_read_solar_cells_names_what_is_wrong(part, size, said):
+    with pytest.raises(ValueError, match=said):
+        datasets.read_solar_cells(part, size)
+
+
+
 def test_preparation_killed_at_any_moment_is_finished_by_the_next(tmp_path, cells):
     interrupted = 0
     for delay in (0.0, 0.1, 0.3):  # seconds after the first picture was written

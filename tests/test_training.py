@@ -1,5 +1,7 @@
 """Learning curves and live progress, checked against histories written by hand."""
 
+from types import SimpleNamespace
+
 import keras
 import matplotlib.pyplot as plt
 import numpy as np
@@ -86,7 +88,7 @@ def test_live_progress_ends_with_the_text_it_began_with(monkeypatch):
         return handle
 
     monkeypatch.setattr(_live, "display", display)
-    monkeypatch.setattr(_live, "get_ipython", lambda: "a notebook")
+    monkeypatch.setattr(_live, "get_ipython", lambda: SimpleNamespace(kernel="a notebook's"))
     fit_once(epochs=2)
     first, one, two, last = handle.shown
     assert first == last == "training: at most 2 epochs"
@@ -94,6 +96,8 @@ def test_live_progress_ends_with_the_text_it_began_with(monkeypatch):
     assert two.startswith("training: at most 2 epochs · epoch 2 · ")
 
 
-def test_live_progress_is_silent_outside_jupyter(capsys):
+@pytest.mark.parametrize("shell", [None, SimpleNamespace(kernel=None), SimpleNamespace()])
+def test_live_progress_is_silent_outside_jupyter(shell, monkeypatch, capsys):
+    monkeypatch.setattr(_live, "get_ipython", lambda: shell)
     fit_once(epochs=2)
     assert capsys.readouterr().out == ""

@@ -1,0 +1,502 @@
+"""Boxes: their formats, overlaps, windows over a pyramid, and how detections are sorted out and judged.
+
+Lesson 09 derives each of these once in its own cells. A box is four numbers; everything here but `convert_boxes` takes
+corners in pixels, (x1, y1, x2, y2), where x runs to the right and y down from the outer edge of the first pixel. So a
+box that covers the whole of a picture is (0, 0, width, height), and x2 − x1 is a width without adding 1.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import cv2
+import ipywidgets
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
+from numpy.lib.stride_tricks import sliding_window_view
+
+FORMATS = ("corners", "corner and size", "centre, relative")
+_TRUTH, _FOUND = "#009E73", "#D55E00"
+
+
+class Detections(NamedTuple):
+    """What a detector says about one picture: a row, a score and a class for each box."""
+
+    boxes: np.ndarray  # float (n, 4), corners in pixels
+    scores: np.ndarray  # float (n,), larger is surer
+    labels: np.ndarray  # int (n,)
+
+    def chosen(self, rows: np.ndarray) -> "Detections":
+        """Return the detections that `rows` (indices or a mask) picks, in its order."""
+        return Detections(*(column[rows] for column in self))
+
+
+def convert_boxes(
+    boxes: np.ndarray, source: str, target: str, picture: tuple[int, int] | None = None
+) -> np.ndarray:
+    """Write boxes in another format. Lesson 09, section 9.1, shows what mixing them up looks like.
+
+    Parameters
+    ----------
+    boxes : ndarray, shape (n, 4) or (4,)
+        In the format `source`.
+    source, target : str
+        ``"corners"``: (x1, y1, x2, y2) in pixels; ``"corner and size"``: (x1, y1, width, height) in pixels, as COCO
+        writes them; ``"centre, relative"``: (centre x, centre y, width, height) as shares of the picture's width and
+        height, as YOLO writes them.
+    picture : (int, int), optional
+        Height and width of the picture in pixels; needed for shares.
+
+    Returns
+    -------
+    ndarray, the shape of `boxes`, float64
+
+    Raises
+    ------
+    ValueError
+        If a format is unknown, the size is needed and missing, or the last axis has no four numbers.
+    """
+    for name in (source, target):
+        if name not in FORMATS:
+            raise ValueError(f"There is no box format {name!r}: use one of {', '.join(map(repr, FORMATS))}.")
+    boxes = np.asarray(boxes, np.float64)
+    if boxes.ndim not in (1, 2) or boxes.shape[-1] != 4:
+        raise ValueError(f"A box is four numbers, but the array has the shape {boxes.shape}: pass (n, 4) or (4,).")
+    if "centre, relative" in (source, target):
+        if picture is None:
+            raise ValueError("Shares of the picture need its size: pass picture=(height, width) in pixels.")
+        height, width = picture[:2]
+        scale = np.array([width, height, width, height], np.float64)
+    first, second = boxes[..., :2], boxes[..., 2:]
+    if source == "corner and size":
+        second = first + second
+    elif source == "centre, relative":
+        middle, size = np.split(boxes * scale, 2, axis=-1)
+        first, second = middle - size / 2, middle + size / 2
+    if target == "corner and size":
+        return np.concatenate([first, second - first], axis=-1)
+    if target == "centre, relative":
+        return np.concatenate([(first + second) / 2, second - first], axis=-1) / scale
+    return np.concatenate([first, second], axis=-1)
+
+
+def iou(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return how much each box overlaps each other one: intersection over union. Lesson 09, section 9.2.
+
+    Parameters
+    ----------
+    boxes : ndarray, shape (n, 4)
+        Corners (x1, y1, x2, y2).
+    others : ndarray, shape (m, 4)
+
+    Returns
+    -------
+    ndarray, shape (n, m), float64
+        In 0…1; 0 where boxes do not touch, and where both have no area.
+
+    Raises
+    ------
+    ValueError
+        If an array is not of shape (n, 4), or a box ends before it begins.
+
+    References
+    ----------
+    P. Jaccard: Étude comparative de la distribution florale. Bull. Soc. Vaudoise Sci. Nat. 37, 1901: the same ratio for
+    any two sets.
+    """
+    boxes, others = _corners(boxes), _corners(others)
+    start = np.maximum(boxes[:, None, :2], others[None, :, :2])
+    end = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
+    shared = (end - start).clip(0).prod(axis=2)
+    areas = [(b[:, 2:] - b[:, :2]).prod(axis=1) for b in (boxes, others)]
+    union = areas[0][:, None] + areas[1][None] - shared
+    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+
+
+def nms(
+    boxes: np.ndarray, scores: np.ndarray, threshold: float = 0.5, labels: np.ndarray | None = None
+) -> np.ndarray:
+    """Return which boxes survive non-maximum suppression. Lesson 09, section 9.2.
+
+    The box with the highest score stays, all that overlap it by more than `threshold` go; then the next of the rest.
+
+    Parameters
+    ----------
+    boxes : ndarray, shape (n, 4)
+        Corners (x1, y1, x2, y2).
+    scores : ndarray, shape (n,)
+        Of two equal ones the earlier box counts as better.
+    threshold : float
+        IoU in 0…1. A box goes if its IoU with a better one is above it.
+    labels : ndarray, shape (n,), optional
+        Classes: boxes of different classes leave each other alone.
+
+    Returns
+    -------
+    ndarray, int64
+        Rows of the boxes that stay, best first.
+
+    Raises
+    ------
+    ValueError
+        If the lengths differ, or the boxes are not such.
+    """
+    boxes, scores = _corners(boxes), np.asarray(scores, np.float64)
+    labels = np.zeros(len(boxes), np.int64) if labels is None else np.asarray(labels)
+    if not len(boxes) == len(scores) == len(labels):
+        raise ValueError(
+            f"nms got {len(boxes)} boxes, {len(scores)} scores and {len(labels)} labels: pass one of each for a box."
+        )
+    order = np.argsort(-scores, kind="stable")
+    kept = []
+    while len(order):
+        best, rest = order[0], order[1:]
+        kept.append(best)
+        rivals = (iou(boxes[[best]], boxes[rest])[0] > threshold) & (labels[rest] == labels[best])
+        order = rest[~rivals]
+    return np.array(kept, np.int64)
+
+
+def match(boxes: np.ndarray, scores: np.ndarray, truth: np.ndarray, threshold: float = 0.5) -> np.ndarray:
+    """Return which boxes of one class find an object of one picture; each object is found once. Lesson 09, section 9.2.
+
+    From the highest score down, each box takes the object it overlaps most among those that no better box has taken,
+    if their IoU is at least `threshold`.
+
+    Parameters
+    ----------
+    boxes : ndarray, shape (n, 4)
+        What the detector says, as corners.
+    scores : ndarray, shape (n,)
+    truth : ndarray, shape (m, 4)
+        The objects.
+    threshold : float
+        IoU from which a box counts as found.
+
+    Returns
+    -------
+    ndarray, shape (n,), bool
+        In the order of `boxes`: true for a hit, false for a false alarm, a second box on an object included.
+    """
+    overlap = iou(boxes, truth)
+    hits = np.zeros(len(overlap), bool)
+    for row in np.argsort(-np.asarray(scores, np.float64), kind="stable"):
+        if overlap.shape[1] and (best := overlap[row].argmax()) is not None and overlap[row, best] >= threshold:
+            hits[row] = True
+            overlap[:, best] = -1  # taken
+    return hits
+
+
+def average_precision(hits: np.ndarray, scores: np.ndarray, count: int, interpolated: bool = False) -> float:
+    """Return the area under the precision-recall curve of one class. Lesson 09, section 9.2, adds it up by hand.
+
+    Parameters
+    ----------
+    hits : ndarray, shape (n,), bool
+        Which detections, of all pictures together, found an object (`match`).
+    scores : ndarray, shape (n,)
+        Detections with equal scores share one point of the curve: no threshold can tell them apart.
+    count : int
+        How many objects there are, found or not; at least 1.
+    interpolated : bool
+        False: the precision at each hit, as it is, like ``sklearn.metrics.average_precision_score`` (which, however,
+        counts only the objects that were found). True: the highest precision from there on, as PASCAL VOC has done
+        since 2010 (COCO reads the same curve at 101 places, and takes the mean over ten IoU thresholds).
+
+    Returns
+    -------
+    float
+        In 0…1.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer objects than hits, or the lengths differ.
+
+    References
+    ----------
+    M. Everingham et al.: The PASCAL Visual Object Classes (VOC) challenge. IJCV 88(2), 2010.
+    """
+    hits, scores = np.asarray(hits, bool), np.asarray(scores, np.float64)
+    if len(hits) != len(scores) or count < max(1, hits.sum()):
+        raise ValueError(
+            f"average_precision got {len(hits)} hits or misses, {len(scores)} scores and {count} objects: pass one "
+            "score for each detection, and no fewer objects than were found (at least one)."
+        )
+    order = np.argsort(-scores, kind="stable")
+    hits, scores = hits[order], scores[order]
+    last = np.flatnonzero(np.diff(scores, append=-np.inf))  # the last detection of each score
+    found = np.cumsum(hits)[last]
+    precision = found / (last + 1)
+    if interpolated:
+        precision = np.maximum.accumulate(precision[::-1])[::-1]
+    return float(np.sum(np.diff(found, prepend=0) * precision) / count)
+
+
+def average_precisions(
+    found: Sequence[Detections],
+    boxes: Sequence[np.ndarray],
+    labels: Sequence[np.ndarray],
+    threshold: float = 0.5,
+    interpolated: bool = False,
+) -> dict[int, float]:
+    """Return the average precision of each class over several pictures; their mean is the mAP. Lesson 09, section 9.5.
+
+    Parameters
+    ----------
+    found : sequence of Detections
+        One for each picture.
+    boxes : sequence of ndarray, each (k, 4)
+        The objects of each picture, as corners.
+    labels : sequence of ndarray, each (k,)
+        Their classes.
+    threshold : float
+        IoU from which a box counts as found.
+    interpolated : bool
+        As in `average_precision`.
+
+    Returns
+    -------
+    dict of int to float
+        For every class that has an object, in ascending order.
+
+    Raises
+    ------
+    ValueError
+        If the numbers of pictures differ, or there is no object at all.
+    """
+    counts = len(found), len(boxes), len(labels)
+    if len(set(counts)) > 1 or not sum(map(len, labels)):
+        raise ValueError(
+            f"average_precisions got {counts[0]} pictures with detections, {counts[1]} with boxes and {counts[2]} with "
+            "labels: pass one of each for a picture, and at least one object."
+        )
+    result = {}
+    for label in np.unique(np.concatenate([np.asarray(of_one, np.int64) for of_one in labels])):
+        hits, scores, count = [], [], 0
+        for said, objects, names in zip(found, boxes, labels, strict=True):
+            mine, wanted = said.chosen(said.labels == label), np.asarray(objects)[np.asarray(names) == label]
+            hits.append(match(mine.boxes, mine.scores, wanted, threshold))
+            scores.append(mine.scores)
+            count += len(wanted)
+        result[int(label)] = average_precision(np.concatenate(hits), np.concatenate(scores), count, interpolated)
+    return result
+
+
+def sliding_windows(
+    image: np.ndarray, window: int, stride: int, first_scale: float = 1.0, factor: float = 1.25
+) -> tuple[np.ndarray, np.ndarray]:
+    """Cut windows of one size out of ever smaller copies of a picture. Lesson 09, section 9.4, builds it up.
+
+    Parameters
+    ----------
+    image : ndarray, shape (H, W), uint8
+    window : int
+        Side of a window in pixels.
+    stride : int
+        Step between windows in pixels of the copy.
+    first_scale : float
+        Size of the largest copy: 1 is the picture as it is, 2 twice as wide and high (for objects smaller than the
+        window).
+    factor : float
+        Each copy is smaller than the one before by this factor, above 1, until a window no longer fits.
+
+    Returns
+    -------
+    patches : ndarray, shape (n, window, window), uint8
+    boxes : ndarray, shape (n, 4), float64
+        The same windows as corners in pixels of the picture itself.
+
+    Raises
+    ------
+    ValueError
+        If the picture is not grey uint8, a window does not fit even once, or a number is out of range.
+    """
+    image = np.asarray(image)
+    if image.ndim != 2 or image.dtype != np.uint8:
+        raise ValueError(f"sliding_windows takes a grey uint8 picture (H, W), but got {image.dtype} {image.shape}.")
+    if min(window, stride) < 1 or first_scale <= 0 or factor <= 1:
+        raise ValueError("sliding_windows needs a window and a stride of at least 1, a scale above 0, a factor above 1.")
+    patches, boxes = [], []
+    scale = first_scale
+    while min(size := [round(scale * side) for side in image.shape]) >= window:
+        copy = cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+        cut = sliding_window_view(copy, (window, window))[::stride, ::stride]
+        rows, columns = np.mgrid[: cut.shape[0], : cut.shape[1]] * stride
+        corners = np.column_stack([columns.ravel(), rows.ravel()])
+        patches.append(cut.reshape(-1, window, window))
+        # A copy is rounded to whole pixels, so that its two directions may be shrunk a little differently.
+        shrunk = np.tile([image.shape[1] / size[1], image.shape[0] / size[0]], 2)
+        boxes.append(np.hstack([corners, corners + window]) * shrunk)
+        scale /= factor
+    if not patches:
+        raise ValueError(
+            f"A window of {window} pixels does not fit into a picture of {image.shape[0]} × {image.shape[1]} at the "
+            f"scale {first_scale}: raise first_scale."
+        )
+    return np.concatenate(patches), np.concatenate(boxes)
+
+
+def square_around(boxes: np.ndarray, margin: float = 1.0) -> np.ndarray:
+    """Return the smallest squares around boxes, enlarged by a factor about their centres. Lesson 09, section 9.6.
+
+    Parameters
+    ----------
+    boxes : ndarray, shape (n, 4)
+        Corners (x1, y1, x2, y2).
+    margin : float
+        1 keeps the longer side of the box, 1.4 makes the square 1.4 times as wide.
+
+    Returns
+    -------
+    ndarray, shape (n, 4), float64
+        Corners; they may leave the picture.
+    """
+    boxes = _corners(boxes)
+    half = margin * (boxes[:, 2:] - boxes[:, :2]).max(axis=1, keepdims=True) / 2
+    middle = (boxes[:, :2] + boxes[:, 2:]) / 2
+    return np.hstack([middle - half, middle + half])
+
+
+def cut_out(image: np.ndarray, boxes: np.ndarray, size: int) -> np.ndarray:
+    """Cut boxes out of a picture and bring each to the same size. Lesson 09, section 9.6.
+
+    Parameters
+    ----------
+    image : ndarray, shape (H, W), uint8
+    boxes : ndarray, shape (n, 4)
+        Corners (x1, y1, x2, y2) in pixels, of any aspect; what lies outside the picture repeats its border.
+    size : int
+        Height and width of the pieces in pixels.
+
+    Returns
+    -------
+    ndarray, shape (n, size, size), uint8
+    """
+    pieces = np.empty((len(boxes), size, size), np.uint8)
+    for piece, (x1, y1, x2, y2) in zip(pieces, _corners(boxes), strict=True):
+        across, down = (x2 - x1) / size, (y2 - y1) / size
+        # The map from a pixel of the piece to the picture; both count pixels from their centres.
+        place = np.array([[across, 0, x1 + (across - 1) / 2], [0, down, y1 + (down - 1) / 2]])
+        options = {"flags": cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, "borderMode": cv2.BORDER_REPLICATE}
+        piece[...] = cv2.warpAffine(image, place, (size, size), **options)
+    return pieces
+
+
+def draw_boxes(
+    axis: Axes,
+    boxes: np.ndarray,
+    texts: Sequence[str] | None = None,
+    color: str = _FOUND,
+    linestyle: str = "-",
+    label: str | None = None,
+) -> None:
+    """Draw boxes, and a few words at each, over a picture that `axis` shows already. Lesson 09, section 9.1.
+
+    Parameters
+    ----------
+    axis : matplotlib.axes.Axes
+    boxes : ndarray, shape (n, 4)
+        Corners (x1, y1, x2, y2) in pixels.
+    texts : sequence of str, optional
+        One for each box, written above its upper left corner, or inside where there is no room above.
+    color, linestyle : str
+        Of the frame, as Matplotlib names them.
+    label : str, optional
+        For the legend.
+    """
+    for number, (x1, y1, x2, y2) in enumerate(_corners(boxes)):
+        # imshow puts the centre of the first pixel at 0, its outer edge at −0.5.
+        corner, width, height = (x1 - 0.5, y1 - 0.5), x2 - x1, y2 - y1
+        axis.add_patch(Rectangle(corner, width, height, fill=False, ec="black", lw=3.6, alpha=0.5))
+        name = label if number == 0 else None
+        axis.add_patch(Rectangle(corner, width, height, fill=False, ec=color, lw=2, ls=linestyle, label=name))
+        if texts is not None:
+            options = {"color": "white", "fontsize": 9, "clip_on": True}
+            options["bbox"] = {"facecolor": color, "edgecolor": "none", "pad": 1.2}
+            above = y1 > min(axis.get_ylim()) + 0.06 * abs(np.diff(axis.get_ylim())[0])
+            axis.text(*corner, texts[number], va="bottom" if above else "top", **options)
+
+
+def threshold_explorer(
+    images: Sequence[np.ndarray],
+    found: Sequence[Detections],
+    boxes: Sequence[np.ndarray],
+    score: float = 0.5,
+    overlap: float = 0.5,
+) -> ipywidgets.Widget:
+    """Return sliders for the threshold of the score and of NMS, with a picture beside them that follows.
+
+    Needs a running kernel. Green: the objects; orange: what is left of the detections.
+
+    Parameters
+    ----------
+    images : sequence of ndarray, each (H, W) or (H, W, 3), uint8
+    found : sequence of Detections
+        One for each picture, before any threshold and before NMS.
+    boxes : sequence of ndarray, each (k, 4)
+        The objects.
+    score, overlap : float
+        Where the sliders stand at first, in 0…1.
+
+    Returns
+    -------
+    ipywidgets.Widget
+        Leave it as the last line of a cell. Where no kernel runs, its text asks to run the cell.
+    """
+    options = {"min": 0.0, "max": 1.0, "step": 0.05, "continuous_update": False}
+    number = ipywidgets.IntSlider(value=0, min=0, max=len(images) - 1, description="picture")
+    score_slider = ipywidgets.FloatSlider(value=score, description="score ≥", **options)
+    overlap_slider = ipywidgets.FloatSlider(value=overlap, description="NMS, IoU >", **options)
+    picture = ipywidgets.Image(format="png", width=420)
+    line = ipywidgets.Label()
+
+    def update(_change: object = None) -> None:
+        said = found[number.value]
+        said = said.chosen(said.scores >= score_slider.value)
+        said = said.chosen(nms(said.boxes, said.scores, overlap_slider.value, said.labels))
+        picture.value = _drawn(images[number.value], boxes[number.value], said)
+        line.value = f"{len(said.boxes)} boxes for {len(boxes[number.value])} objects"
+
+    for control in (number, score_slider, overlap_slider):
+        control.observe(update, "value")
+    update()
+    return _Explorer([ipywidgets.VBox([number, score_slider, overlap_slider, line]), picture])
+
+
+class _Explorer(ipywidgets.HBox):
+    """A row of widgets that a page without a kernel shows as one sentence, not as its Python representation."""
+
+    def __repr__(self) -> str:
+        return "Threshold explorer: run this cell to use it."
+
+
+def _drawn(image: np.ndarray, truth: np.ndarray, said: Detections) -> bytes:
+    """Return a picture, four times as large, with true and found boxes, as a PNG."""
+    large = cv2.resize(image, None, fx=4, fy=4, interpolation=cv2.INTER_NEAREST)
+    large = cv2.cvtColor(large, cv2.COLOR_GRAY2BGR if large.ndim == 2 else cv2.COLOR_RGB2BGR)
+    green, orange = (115, 158, 0), (0, 94, 213)  # as OpenCV orders them: blue, green, red
+    for objects, colour in ((truth, green), (said.boxes, orange)):
+        for x1, y1, x2, y2 in np.round(4 * np.asarray(objects)).astype(int).tolist():
+            cv2.rectangle(large, (x1, y1), (x2, y2), colour, 2)
+    for (x1, y1), score, label in zip(said.boxes[:, :2], said.scores, said.labels, strict=True):
+        place = (int(4 * x1) + 3, max(int(4 * y1) - 4, 14))
+        cv2.putText(large, f"{label} {100 * score:.0f}%", place, cv2.FONT_HERSHEY_SIMPLEX, 0.5, orange, 2)
+    return cv2.imencode(".png", large)[1].tobytes()
+
+
+def _corners(boxes: np.ndarray) -> np.ndarray:
+    """Return boxes as float64 (n, 4), or say what is wrong with them. No boxes at all are fine."""
+    boxes = np.asarray(boxes, np.float64)
+    if boxes.size == 0:
+        return boxes.reshape(0, 4)
+    if boxes.ndim != 2 or boxes.shape[1] != 4:
+        raise ValueError(f"Boxes are an array of shape (n, 4), but this one is {boxes.shape}: one box is box[None].")
+    if (boxes[:, 2:] < boxes[:, :2]).any():
+        worst = boxes[(boxes[:, 2:] < boxes[:, :2]).any(axis=1)][0].tolist()
+        raise ValueError(
+            f"The box {worst} ends before it begins: corners (x1, y1, x2, y2) are expected. Is it (x, y, width, "
+            "height)? `convert_boxes` helps."
+        )
+    return boxes
