@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image, ImageOps
 from tqdm import tqdm
 
+from course_utils._downloads import download as download  # datasets.download(name), for whoever has a network
 from course_utils._storage import data_folder, prepared_once
 from course_utils.images import ImageError, did_you_mean, read_image
 
@@ -300,6 +301,39 @@ def sample_photo(name: str) -> np.ndarray:
     """
     with Image.open(sample_photo_path(name)) as image:
         return np.array(image)
+
+
+def texture_folder() -> Path:
+    """Return a folder of pictures that stands for one of your own: brick, grass and gravel, 64 pictures a class.
+
+    The three photos ship with scikit-image: grey, 512 × 512 pixels. Each is divided into 16 regions of 128 × 128 pixels
+    that do not touch each other's pixels, and each region gives four crops of 96 × 96, moved against each other, as
+    a burst of a phone would. The file names say the region: ``brick/brick-07_2.png`` is the third crop of region 7. So
+    the region is the *source* of a picture; crops of one region share most of what they show.
+
+    The first call writes the folder; later calls only return it.
+
+    Returns
+    -------
+    Path
+        ``data/textures`` of this checkout, or ``$COURSE_DATA/textures``; PNG files in three class folders.
+
+    Notes
+    -----
+    Lesson 12, section 12.1. Why it is easy to tell the three apart is measured in section 12.5.
+    """
+    target = data_folder() / "textures"
+    with prepared_once(target) as work:
+        if work is not None:
+            random = np.random.default_rng(12)
+            for name in ("brick", "grass", "gravel"):
+                photo = sample_photo(name)
+                (work / name).mkdir(parents=True)
+                for region, shot in itertools.product(range(16), range(4)):
+                    top, left = 128 * np.array(divmod(region, 4)) + random.integers(0, 33, 2)
+                    crop = Image.fromarray(photo[top : top + 96, left : left + 96])
+                    crop.save(work / name / f"{name}-{region:02d}_{shot}.png")
+    return target
 
 
 def from_folder(path: str | Path, size: tuple[int, int] = (160, 160)) -> Folder:
