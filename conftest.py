@@ -1,6 +1,7 @@
 """What every run of pytest needs, also a plain ``pytest --nbval notebooks`` in an environment made by hand."""
 
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -11,6 +12,11 @@ from nbval.plugin import IPyNbCell
 
 IGNORING = ("nbval-ignore-output", "NBVAL_IGNORE_OUTPUT", "nbval-skip", "NBVAL_SKIP")
 MEMORY_LIMIT_MB = 2048  # what a free Binder gives a kernel
+# What runs PyTorch: a notebook, its copies and its exercises. The guards of stored outputs do without.
+NEEDS_TORCH = re.compile(
+    r"10_pytorch\.ipynb::|test_copies\.py::.*10_pytorch"
+    r"|test_exercises\.py::test_(?:exercise_answers_back|no_exercise_lacks_a_state)\[lesson_10"
+)
 peaks_mb: dict[str, float] = {}
 os.environ["COURSE_PROGRESS"] = "off"  # tests and the kernels they start leave the learner's progress alone
 
@@ -28,6 +34,17 @@ def pytest_sessionstart(session):
 
         if prepare.main():
             pytest.exit("Data or weights are missing, see above.", returncode=1)
+
+
+def pytest_collection_modifyitems(items):
+    """Skip, by name, what needs PyTorch where it is not installed."""
+    from course_utils import pytorch
+
+    if not pytorch.installed():
+        skip = pytest.mark.skip(reason="lesson 10 needs PyTorch: python3 course.py test --torch")
+        for item in items:
+            if NEEDS_TORCH.search(item.nodeid):
+                item.add_marker(skip)
 
 
 def peak_memory_mb(process: psutil.Process) -> float:

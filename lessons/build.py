@@ -25,6 +25,8 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError
 from nbformat import NotebookNode
 from PIL import Image
 
+from course_utils import pytorch
+
 ROOT = Path(__file__).resolve().parent.parent
 LESSONS = ROOT / "lessons"
 NOTEBOOKS = ROOT / "notebooks"
@@ -91,9 +93,17 @@ def made_from(lesson: Path) -> str:
     others = {p for p in ROOT.glob("course_utils/exercises/lesson_*.py") if p.stem != f"lesson_{lesson.stem[:2]}"}
     sources = sorted({p for p in (ROOT / "course_utils").rglob("*") if p.suffix in {".py", ".mplstyle"}} - others)
     digest = hashlib.sha256()
-    for path in [lesson, ROOT / "requirements.txt", *sources]:
+    pins = ["requirements.txt"] + ["requirements-torch.txt"] * (lesson.stem == "10_pytorch")
+    for path in [lesson, *(ROOT / name for name in pins), *sources]:
         digest.update(f"{path.name}\n{path.read_text(encoding='utf-8')}".encode())
     return digest.hexdigest()[:16]
+
+
+def missing(lesson: Path) -> str | None:
+    """Return why a lesson cannot run in this installation, in one sentence, or None if it can."""
+    if lesson.stem == "10_pytorch" and not pytorch.installed():
+        return f"{lesson.stem}: left out, because it needs PyTorch: add --torch to the command."
+    return None
 
 
 def stored_notebook(lesson: Path) -> NotebookNode | None:
@@ -290,6 +300,9 @@ def main(arguments: list[str] | None = None) -> int:
             same = stored is not None and stored.metadata.get("course", {}).get("made_from") == made_from(lesson)
             if same and not (options.lesson or options.all):
                 print(f"{lesson.stem}: nothing changed")
+                continue
+            if reason := missing(lesson):
+                print(reason)
                 continue
             try:
                 print(build(lesson), flush=True)

@@ -139,6 +139,9 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 1
     for lesson in lessons:
+        if make is make_solutions and (reason := build.missing(lesson)):
+            print(reason)
+            continue
         try:
             print(make(lesson, folder), flush=True)
         except (LessonError, OSError) as error:

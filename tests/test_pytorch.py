@@ -1,5 +1,6 @@
 """What the course says where PyTorch is not installed; that it is not is played here, whether it is or not."""
 
+import subprocess
 import sys
 
 import pytest
@@ -46,8 +47,6 @@ def test_a_notebook_shows_the_sentence_alone(without, capsys):
 
 
 def test_asking_imports_nothing_of_it():
-    import subprocess
-
     code = "import sys; from course_utils import pytorch; pytorch.installed(); print('torch' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert run.stdout == "False\n", run.stderr

@@ -65,6 +65,27 @@ def test_no_pin_is_left_over():
             assert canonicalize_name(block[1]) in direct, block[1]
 
 
+TORCH_FILE = (ROOT / "requirements-torch.txt").read_text(encoding="utf-8")
+TORCH_PINS = [Requirement(line) for line in TORCH_FILE.splitlines() if re.match(r"[a-z]", line)]
+
+
+def test_the_torch_extra_has_one_exact_pin_each():
+    pins = {canonicalize_name(pin.name): str(pin.specifier).removeprefix("==") for pin in TORCH_PINS}
+    assert len(pins) == len(TORCH_PINS)
+    assert all(re.fullmatch(r"==[\w.]+", str(pin.specifier)) and pin.marker is None for pin in TORCH_PINS)
+    wanted = [Requirement(line) for line in PROJECT["optional-dependencies"]["torch"]]
+    for requirement in wanted:
+        assert requirement.specifier.contains(pins[canonicalize_name(requirement.name)]), requirement
+    others = re.findall(r"^([\w-]+)==.*\n    # via [\w-]+$", TORCH_FILE, re.MULTILINE)
+    assert set(pins) == {canonicalize_name(requirement.name) for requirement in wanted} | set(others)
+
+
+def test_no_package_is_pinned_in_both_files():
+    # Two pins could contradict each other, and pip reads both files in one call.
+    names = {canonicalize_name(pin.name) for pin in PINS}
+    assert not names & {canonicalize_name(pin.name) for pin in TORCH_PINS}
+
+
 def test_environment_yml_uses_the_same_file():
     text = (ROOT / "environment.yml").read_text(encoding="utf-8")
     assert re.search(r"^ +- -r requirements.txt$", text, re.MULTILINE)
