@@ -1,0 +1,429 @@
+"""Look at a folder of pictures before you train on it. Lesson 12 writes the parts, and says what each finding costs."""
+
+import hashlib
+import io
+import time
+import warnings
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import imagehash
+import numpy as np
+from PIL import Image
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from course_utils._live import LiveLine
+from course_utils.datasets import _files_below, _ignored, _why_not_classes
+from course_utils.images import ImageError, decode_image, did_you_mean
+
+NEAR_BITS = 8  # of the 64 bits of two hashes, so many may differ in near duplicates
+NEAR_CORRELATION = 0.9  # and their thumbnails must agree at least so well, for hashes are coarse
+FEW_PICTURES = 20  # a class with fewer can neither be learned nor tested
+UNEVEN = 3  # the largest class may be so many times as large as the smallest
+SMALL_PIXELS = 64  # a picture with a shorter side has little to say to a network
+LONG_SIDES = 3  # a picture longer than that loses most of itself in a centre crop
+PLAIN_SPREAD = 2.0  # grey levels; below that a picture shows nothing, and all hashes of nothing are alike
+GIVEN_AWAY = 0.25  # so much better than always naming the largest class must size and format not be
+
+_KERAS_READS = {"JPEG", "PNG", "GIF", "BMP"}
+_THUMBNAIL = 32  # pixels, what imagehash shrinks a picture to
+
+
+class Finding(NamedTuple):
+    """One thing that the audit found."""
+
+    level: str  # "mend": it breaks the training or falsifies the score; "check": look at it; "note"
+    what: str  # one sentence
+    advice: str  # what to do
+    files: tuple[str, ...]  # concerned files, relative to the folder, with / between
+
+
+class Audit(NamedTuple):
+    """What `audit_folder` found. ``print(audit)`` tells it in words.
+
+    Arrays and lists with n entries speak of the pictures that can be read, in the order in which
+    `course_utils.datasets.from_folder` returns them.
+    """
+
+    folder: Path
+    class_names: list[str]
+    names: list[str]  # n, relative to the folder, with / between
+    labels: np.ndarray  # int64 (n,), index into class_names
+    sizes: np.ndarray  # int64 (n, 2), height and width, upright
+    unreadable: list[tuple[str, str]]  # name and reason
+    duplicates: list[tuple[int, ...]]  # pictures whose files are equal byte by byte, two or more each
+    near_duplicates: list[tuple[int, int]]  # pairs that look alike without being equal, also mirrored or turned
+    groups: np.ndarray  # int64 (n,), 0, 1, …: equal for pictures that duplicates and near duplicates connect
+    findings: list[Finding]  # the worst first
+
+    def __str__(self) -> str:
+        counts = np.bincount(self.labels, minlength=len(self.class_names))
+        parts = " · ".join(f"{name} {count}" for name, count in zip(self.class_names, counts, strict=True))
+        lines = [f"{_many(len(self.names), 'picture')} in {_many(len(counts), 'class')}: {parts}"]
+        signs = {"mend": "✘", "check": "!", "note": "·"}
+        for finding in self.findings:
+            lines += [f"{signs[finding.level]} {finding.what}", f"    → {finding.advice}"]
+        if not self.findings:
+            lines.append("✔ nothing to mend")
+        return "\n".join(lines)
+
+
+def audit_folder(path: str | Path) -> Audit:
+    """Look for what would break or falsify a training on a folder of class folders.
+
+    Finds files that cannot be read, equal and nearly equal pictures (shrunk, saved again, brightened, mirrored or
+    turned), the same picture in two classes, classes with few pictures or many more than others, small, long or plain
+    pictures, pictures that only their EXIF note turns upright, sizes and formats that give the class away, and what
+    Keras' own loader would pass over. It does not find two photos of the same thing taken a second apart: nobody can
+    from their pixels; tell `sources` by which rule they are named. Nothing in the folder is changed.
+
+    Parameters
+    ----------
+    path : str or Path
+        A folder with one sub-folder a class; ``~`` stands for your home folder. Hidden files are ignored.
+
+    Returns
+    -------
+    Audit
+        Print it.
+
+    Raises
+    ------
+    ValueError
+        If the folder is missing or has fewer than two class folders.
+
+    Notes
+    -----
+    Lesson 12, sections 12.1 and 12.2. Equal files have the same SHA-256. Near duplicates have perceptual hashes
+    (``imagehash.phash``, 64 bits) that differ in at most `NEAR_BITS` bits, in one of the eight ways to mirror and turn
+    a picture by right angles, and thumbnails with a correlation of at least `NEAR_CORRELATION`.
+    """
+    root = Path(path).expanduser()
+    if not root.is_dir():
+        what = "is a file" if root.exists() else f"is not there{did_you_mean(root)}"
+        raise ValueError(f"The folder “{root}” {what}: pass the folder that holds one sub-folder a class.")
+    class_names = sorted(entry.name for entry in root.iterdir() if entry.is_dir() and not _ignored(entry.name))
+    loose = sorted(entry.name for entry in root.iterdir() if entry.is_file() and not _ignored(entry.name))
+    if len(class_names) < 2:
+        raise ValueError(_why_not_classes(root, class_names, [root / name for name in loose]))
+
+    found = [(label, file) for label, name in enumerate(class_names) for file in _files_below(root / name)]
+    seen, unreadable = [], []
+    for (label, file), looked in zip(found, _look_at_all(root, [file for _, file in found]), strict=True):
+        name = file.relative_to(root).as_posix()
+        if isinstance(looked, str):
+            unreadable.append((name, looked))
+        else:
+            seen.append((name, label, looked))
+    names = [name for name, _, _ in seen]
+    labels = np.array([label for _, label, _ in seen], np.int64)
+    pictures = [looked for _, _, looked in seen]
+    duplicates = _equal_files(pictures)
+    near, posed = _near_duplicates(pictures, duplicates)
+    pairs = [(group[0], other) for group in duplicates for other in group[1:]]
+    findings = [
+        *_unreadable_files(unreadable),
+        *_repeated(names, labels, duplicates, near, posed),
+        *_class_sizes(class_names, labels),
+        *_single_pictures(names, pictures),
+        *_given_away(labels, pictures),
+        *_passed_over(names, pictures, loose),
+    ]
+    return Audit(
+        folder=root,
+        class_names=class_names,
+        names=names,
+        labels=labels,
+        sizes=np.array([looked.size for looked in pictures], np.int64).reshape(-1, 2),
+        unreadable=unreadable,
+        duplicates=duplicates,
+        near_duplicates=near,
+        groups=_connected(len(names), pairs + near),
+        findings=sorted(findings, key=lambda finding: ("mend", "check", "note").index(finding.level)),
+    )
+
+
+def sources(audit: Audit, rule: Callable[[Path], str] | None = None) -> np.ndarray:
+    """Return which pictures must stay together when the folder is split.
+
+    Duplicates and near duplicates stay together, and with a rule also the pictures for which it gives the same text:
+    a burst, a patient, a film. Both together: if A looks like B, and B was taken with C, all three are one source.
+
+    Parameters
+    ----------
+    audit : Audit
+        Of the folder.
+    rule : callable, optional
+        Gets the path of a picture relative to the folder, such as ``Path("brick/brick-07_2.png")``, and returns the
+        name of its source, such as ``path.stem.rpartition("_")[0]``. Pictures of two classes may share a source.
+
+    Returns
+    -------
+    ndarray
+        int64 (n,), 0, 1, …, in the order of ``audit.names``: the `groups` of a split, such as
+        ``sklearn.model_selection.StratifiedGroupKFold``.
+
+    Notes
+    -----
+    Lesson 12, section 12.3, and its exercise 2.
+    """
+    first: dict[object, int] = {}
+    keys = [("looks", group) for group in audit.groups]
+    if rule is not None:
+        keys += [("rule", rule(Path(name))) for name in audit.names]
+    count = len(audit.names)
+    pairs = [(first.setdefault(key, number % count), number % count) for number, key in enumerate(keys)]
+    return _connected(count, pairs)
+
+
+# --- looking at one file
+
+
+class _Picture(NamedTuple):
+    digest: bytes
+    format: str
+    turned: bool  # only its EXIF note makes it stand upright
+    size: tuple[int, int]  # height, width, upright
+    thumbnail: np.ndarray  # uint8 (32, 32)
+    hashes: np.ndarray  # uint64 (8,), of the thumbnail in its eight poses, the first as it is
+
+
+def _poses(thumbnail: np.ndarray) -> list[np.ndarray]:
+    """Return the eight ways to mirror and turn a square picture by right angles, the first as it is."""
+    return [np.rot90(side, quarter) for side in (thumbnail, thumbnail[:, ::-1]) for quarter in range(4)]
+
+
+def _look(root: Path, file: Path) -> _Picture | str:
+    """Return what is to be known of a picture, or why it cannot be read."""
+    name = file.relative_to(root).as_posix()
+    try:
+        data = file.read_bytes()
+        pixels = decode_image(io.BytesIO(data), name)
+    except OSError as error:
+        return f"“{name}” cannot be opened ({error.strerror}): check its permissions."
+    except ImageError as error:
+        return str(error)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of odd metadata, as in images.decode_image
+        with Image.open(io.BytesIO(data)) as header:
+            kind = "JPEG" if header.format == "MPO" else header.format
+            turned = _has_note(header)
+    grey = Image.fromarray(pixels).convert("L").resize((_THUMBNAIL, _THUMBNAIL), Image.Resampling.LANCZOS)
+    thumbnail = np.asarray(grey)
+    bits = [str(imagehash.phash(Image.fromarray(pose))) for pose in _poses(thumbnail)]
+    hashes = np.array([int(text, 16) for text in bits], np.uint64)
+    return _Picture(hashlib.sha256(data).digest(), kind, turned, pixels.shape[:2], thumbnail, hashes)
+
+
+def _has_note(header: Image.Image) -> bool:
+    try:
+        return header.getexif().get(0x0112, 1) in range(2, 9)
+    except Exception:  # unreadable metadata, which `decode_image` ignores as well
+        return False
+
+
+def _look_at_all(root: Path, files: Sequence[Path]) -> list[_Picture | str]:
+    """Look at all files on all cores, with a line of progress that leaves no trace."""
+    line = LiveLine(f"audit of {_many(len(files), 'file')}")
+    results, last = [], time.monotonic()
+    with ThreadPoolExecutor() as pool:  # Pillow decodes outside the lock of Python
+        for result in pool.map(lambda file: _look(root, file), files):
+            results.append(result)
+            if time.monotonic() - last > 0.5:
+                line.update(f"{len(results):,} done")
+                last = time.monotonic()
+    line.rest()
+    return results
+
+
+# --- pictures that are there more than once
+
+
+def _equal_files(pictures: Sequence[_Picture]) -> list[tuple[int, ...]]:
+    same = defaultdict(list)
+    for number, picture in enumerate(pictures):
+        same[picture.digest].append(number)
+    return [tuple(group) for group in same.values() if len(group) > 1]
+
+
+def _near_duplicates(
+    pictures: Sequence[_Picture], duplicates: Sequence[tuple[int, ...]]
+) -> tuple[list[tuple[int, int]], int]:
+    """Return the pairs that look alike, one picture standing for all its equal copies, and how many are turned."""
+    copies = {other for group in duplicates for other in group[1:]}
+    spread = [float(picture.thumbnail.std()) for picture in pictures]
+    asked = np.array([n for n in range(len(pictures)) if n not in copies and spread[n] >= PLAIN_SPREAD], int)
+    if asked.size < 2:
+        return [], 0
+    hashes = np.stack([pictures[n].hashes for n in asked])
+    pairs, posed = [], 0
+    for start in range(0, len(asked), 256):
+        # Each against those after it, in all poses: (rows, others, 8) would take too much memory, so pose by pose.
+        rows = slice(start, start + 256)
+        apart = np.stack([np.bitwise_count(hashes[rows, :1] ^ hashes[start:, pose]) for pose in range(8)])
+        for row, other in np.argwhere(apart.min(axis=0) <= NEAR_BITS):
+            if other > row:
+                first, second = asked[start + row], asked[start + other]
+                candidates = np.flatnonzero(apart[:, row, other] <= NEAR_BITS)
+                likeness = [_likeness(pictures[first], pictures[second], pose) for pose in candidates]
+                if max(likeness) >= NEAR_CORRELATION:
+                    pairs.append((int(first), int(second)))
+                    posed += int(candidates[np.argmax(likeness)] > 0)
+    return pairs, posed
+
+
+def _likeness(one: _Picture, other: _Picture, pose: int) -> float:
+    pixels = _poses(other.thumbnail)[pose]
+    return float(np.corrcoef(one.thumbnail.ravel(), pixels.ravel())[0, 1])
+
+
+def _connected(count: int, pairs: Sequence[tuple[int, int]]) -> np.ndarray:
+    """Number the groups of 0 … count − 1 that pairs connect, in the order of their first members."""
+    left, right = np.array(pairs, int).reshape(-1, 2).T
+    links = coo_array((np.ones(len(left)), (left, right)), shape=(count, count))
+    return connected_components(links, directed=False)[1].astype(np.int64)
+
+
+# --- findings
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count:,} {what}" + ("" if count == 1 else "es" if what.endswith("s") else "s")
+
+
+def _listed(names: Sequence[str], most: int = 3) -> str:
+    rest = len(names) - most
+    return ", ".join(names[:most]) + (f" and {rest:,} more" if rest > 0 else "")
+
+
+def _unreadable_files(unreadable: Sequence[tuple[str, str]]) -> list[Finding]:
+    if not unreadable:
+        return []
+    names = tuple(name for name, _ in unreadable)
+    # “brick/x.jpg” is empty (0 bytes): copy it again. → brick/x.jpg is empty (0 bytes)
+    reasons = [reason.replace(f"“{name}”", name).partition(": ")[0].rstrip(".") for name, reason in unreadable]
+    what = f"{_many(len(names), 'file')} cannot be read: {_listed(reasons)}"
+    return [Finding("mend", what, "get the picture itself or delete the file: Keras would stop in mid-training", names)]
+
+
+def _repeated(
+    names: Sequence[str],
+    labels: np.ndarray,
+    duplicates: Sequence[tuple[int, ...]],
+    near: Sequence[tuple[int, int]],
+    posed: int,
+) -> list[Finding]:
+    """Return what is to be said of pictures that are there more than once."""
+    findings = []
+    turned = f" ({posed} mirrored or turned)" if posed else ""
+    for groups, sign, said, extra in (
+        (duplicates, "=", "there more than once, byte by byte", ""),
+        (near, "≈", "nearly the same as another", turned),
+    ):
+        across = [group for group in groups if len(set(labels[list(group)])) > 1]
+        within = [group for group in groups if len(set(labels[list(group)])) == 1]
+        if across:
+            text = _listed([f" {sign} ".join(names[n] for n in group) for group in across])
+            what = f"{_many(len(across), 'picture')} {'is' if len(across) == 1 else 'are'} in two classes: {text}"
+            concerned = tuple(names[n] for group in across for n in group)
+            findings.append(Finding("mend", what, "decide which label is right and delete the others", concerned))
+        if within:
+            text = _listed([f" {sign} ".join(names[n] for n in group) for group in within])
+            what = f"{_many(len(within), 'picture')} {'is' if len(within) == 1 else 'are'} {said}{extra}: {text}"
+            concerned = tuple(names[n] for group in within for n in group)
+            advice = (
+                "keep one; in two parts of a split they would tell the answer"
+                if sign == "="
+                else ("look at them; keep one, or keep them in one part of the split")
+            )
+            findings.append(Finding("mend" if sign == "=" else "check", what, advice, concerned))
+    return findings
+
+
+def _class_sizes(class_names: Sequence[str], labels: np.ndarray) -> list[Finding]:
+    counts = np.bincount(labels, minlength=len(class_names))
+    findings = []
+    few = [f"{name} ({count})" for name, count in zip(class_names, counts, strict=True) if count < FEW_PICTURES]
+    if few:
+        what = f"{_many(len(few), 'class')} {'has' if len(few) == 1 else 'have'} fewer than {FEW_PICTURES} pictures: "
+        advice = "collect more, join it with another class, or leave it out: it can be neither learned nor tested"
+        findings.append(Finding("mend", what + ", ".join(few), advice, ()))
+    enough = counts[counts >= FEW_PICTURES]
+    if enough.size and enough.max() > UNEVEN * enough.min():
+        largest, smallest = class_names[int(counts.argmax())], class_names[list(counts).index(enough.min())]
+        what = f"“{largest}” has {counts.max() / enough.min():.1f} times as many pictures as “{smallest}”"
+        advice = "collect more of the small one, weigh the classes, and do not judge by accuracy alone"
+        findings.append(Finding("check", what, advice, ()))
+    return findings
+
+
+def _single_pictures(names: Sequence[str], pictures: Sequence[_Picture]) -> list[Finding]:
+    """Return what is to be said of pictures one by one."""
+    short = np.array([min(picture.size) for picture in pictures])
+    long = np.array([max(picture.size) for picture in pictures])
+    tests = (
+        (
+            np.array([picture.turned for picture in pictures]),
+            "turned upright only by {its} EXIF note",
+            "save {it} upright: most readers ignore the note and see {it} lying on {its} side",
+        ),
+        (
+            np.array([picture.thumbnail.std() < PLAIN_SPREAD for picture in pictures]),
+            "of one colour",
+            "look at {it}: a lens cap, an empty scan?",
+        ),
+        (
+            short < SMALL_PIXELS,
+            f"shorter than {SMALL_PIXELS} pixels on a side",
+            "look at {it}: thumbnails and icons carry little, and enlarging adds nothing",
+        ),
+        (
+            long > LONG_SIDES * short,
+            f"over {LONG_SIDES} times as long as wide",
+            "crop {it} to what matters: a centre crop would cut most of {it} off",
+        ),
+    )
+    findings = []
+    for mask, said, advice in tests:
+        concerned = tuple(names[n] for n in np.flatnonzero(mask))
+        if concerned:
+            one = len(concerned) == 1
+            words = {"it": "it" if one else "them", "its": "its" if one else "their"}
+            what = f"{_many(len(concerned), 'picture')} {'is' if one else 'are'} {said.format(**words)}"
+            findings.append(Finding("check", f"{what}: {_listed(concerned)}", advice.format(**words), concerned))
+    return findings
+
+
+def _given_away(labels: np.ndarray, pictures: Sequence[_Picture]) -> list[Finding]:
+    """Say so if height, width and format tell the class: a network finds such a short cut sooner than you do."""
+    tables: dict[tuple, Counter] = defaultdict(Counter)
+    for label, picture in zip(labels, pictures, strict=True):
+        tables[picture.size, picture.format][int(label)] += 1
+    right = 0
+    for label, picture in zip(labels, pictures, strict=True):
+        others = tables[picture.size, picture.format] - Counter([int(label)])
+        best = others.most_common(2)
+        clear = bool(best) and (len(best) == 1 or best[0][1] > best[1][1])
+        right += clear and best[0][0] == label
+    if not len(labels) or right / len(labels) < np.bincount(labels).max() / len(labels) + GIVEN_AWAY:
+        return []
+    what = f"height, width and format alone name the right class of {right / len(labels):.0%} of the pictures"
+    advice = "get all classes from the same cameras, or cut and save all alike: a network would learn that instead"
+    return [Finding("check", what, advice, ())]
+
+
+def _passed_over(names: Sequence[str], pictures: Sequence[_Picture], loose: Sequence[str]) -> list[Finding]:
+    findings = []
+    rare = tuple(name for name, picture in zip(names, pictures, strict=True) if picture.format not in _KERAS_READS)
+    if rare:
+        what = f"Keras' own loader passes over {_many(len(rare), 'picture')}: {_listed(rare)}"
+        advice = "save as JPEG or PNG, or read the folder with the course's from_folder"
+        findings.append(Finding("note", what, advice, rare))
+    if loose:
+        what = f"{_many(len(loose), 'file')} outside the class folders will not be used: {_listed(loose)}"
+        findings.append(Finding("note", what, "move pictures among them into a class folder", tuple(loose)))
+    return findings
