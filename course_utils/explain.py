@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
 import numpy as np
-from PIL import Image
 
 if TYPE_CHECKING:
     import keras
@@ -94,7 +93,8 @@ def show_heat_maps(
 ) -> None:
     """Draw pictures in grey and a heat map over each: dark where it is 0, bright yellow at its own maximum.
 
-    A map is enlarged smoothly to the size of its picture, which does not make it finer than it is.
+    A map is drawn in its own places, as blocks, so that it looks no finer than it is. Each has its own scale: it shows
+    where, not how much.
 
     Parameters
     ----------
@@ -132,10 +132,10 @@ def show_heat_maps(
         axis.set_axis_off()
     for number, (axis, image, heat) in enumerate(zip(axes.flat, images, heat_maps, strict=False)):
         image, heat = np.asarray(image), np.asarray(heat, np.float32)
-        large = Image.fromarray(heat / max(float(heat.max()), 1e-12))
-        large = np.asarray(large.resize(image.shape[1::-1], Image.Resampling.BICUBIC)).clip(0, 1)
+        height_px, width_px = image.shape[:2]
         axis.imshow(image, cmap="gray", vmin=0, vmax=255)
-        axis.imshow(large, cmap="inferno", vmin=0, vmax=1, alpha=0.55)
+        over = {"extent": (-0.5, width_px - 0.5, height_px - 0.5, -0.5), "interpolation": "nearest"}
+        axis.imshow(heat / max(float(heat.max()), 1e-12), cmap="inferno", vmin=0, vmax=1, alpha=0.55, **over)
         if titles is not None:
             axis.set_title(titles[number])
 
