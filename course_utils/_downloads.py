@@ -86,7 +86,7 @@ def download(name: str) -> Path:
 
     Notes
     -----
-    Lesson 12, section 12.6.
+    Lesson 12, section 12.5.
     """
     if name not in _SETS:
         raise ValueError(f"The course has no data set called {name!r} to download: use one of {', '.join(_SETS)}.")

@@ -320,7 +320,7 @@ def texture_folder() -> Path:
 
     Notes
     -----
-    Lesson 12, section 12.1. Why it is easy to tell the three apart is measured in section 12.5.
+    Lesson 12, section 12.1. Why it is easy to tell the three apart is measured in section 12.4.
     """
     target = data_folder() / "textures"
     with prepared_once(target) as work:

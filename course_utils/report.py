@@ -1,6 +1,6 @@
 """One HTML file that tells others what a classifier can do: pictures inside, no network, no program needed.
 
-Lesson 12, section 12.4, puts a picture into a page by hand and shows why every name must be escaped.
+Lesson 12, section 12.3, puts a picture into a page by hand and shows why every name must be escaped.
 """
 
 import base64
@@ -110,7 +110,7 @@ def write_report(
 
     Notes
     -----
-    Lesson 12, section 12.4, step 10.
+    Lesson 12, section 12.3, step 10.
     """
     path = Path(path).expanduser()
     images, labels, probabilities = np.asarray(images), np.asarray(labels), np.asarray(probabilities)
