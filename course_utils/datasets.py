@@ -336,6 +336,135 @@ def texture_folder() -> Path:
     return target
 
 
+class Scenes(NamedTuple):
+    """Pictures with several digits each, as `digit_scenes` composes them."""
+
+    images: np.ndarray  # uint8 (n, size, size), grey, 0…255
+    boxes: list[np.ndarray]  # one a picture: float64 (k, 4), corners (x1, y1, x2, y2) in pixels, tight around the ink
+    labels: list[np.ndarray]  # one a picture: int64 (k,), 0…9
+    sources: list[np.ndarray]  # one a picture: int64 (k,), which digit of the part was drawn
+
+
+# Which columns of the textures (512 × 512 pixels) each part may use.
+_TEXTURE_COLUMNS = {"train": (0, 288), "validation": (288, 400), "test": (400, 512)}
+_TEXTURES = ("brick", "grass", "gravel")
+
+
+def digit_scenes(
+    part: str,
+    count: int,
+    size: int = 96,
+    seed: int = 0,
+    digits_each: tuple[int, int] = (1, 5),
+    overlap: float = 0.1,
+    clutter: int = 4,
+) -> Scenes:
+    """Compose pictures for object detection: digits of several sizes on photographed brick, grass and gravel.
+
+    Each picture is a piece of a texture, with clutter (scraps of digits, 10 × 10 pixels) and some whole digits over it,
+    bright, at random places and between 0.9 and 2 times their own size. Digits and textures are split: those of
+    the training, validation and test part of `digits`, and separate columns of the texture photos, so that no scene of
+    one part shows anything that a scene of another part shows. Lesson 09, section 9.5, looks at them.
+
+    Parameters
+    ----------
+    part : str
+        ``"train"``, ``"validation"`` or ``"test"``.
+    count : int
+        Number of pictures.
+    size : int
+        Height and width of a picture in pixels, at least 64. Where a texture is too small for it, it is mirrored.
+    seed : int
+        The same seed gives the same pictures.
+    digits_each : (int, int)
+        The smallest and the largest number of digits that are put into a picture. A digit that finds no place is left
+        out, so a picture may hold fewer, but at least one if the smallest number is at least 1.
+    overlap : float
+        How much the boxes of two digits may overlap at most, as intersection over union.
+    clutter : int
+        Scraps in a picture.
+
+    Returns
+    -------
+    Scenes
+
+    Raises
+    ------
+    ValueError
+        If there is no such part, or a number is out of range.
+    """
+    if part not in _TEXTURE_COLUMNS:
+        raise ValueError(f"The digits have no part called {part!r}: use one of {', '.join(_TEXTURE_COLUMNS)}.")
+    if size < 64 or count < 0 or not 0 <= digits_each[0] <= digits_each[1] or clutter < 0:
+        raise ValueError(
+            f"No scene can be made with size {size}, count {count}, digits_each {digits_each} and clutter {clutter}: "
+            "the size must be at least 64, all others not negative, and digits_each (fewest, most)."
+        )
+    images, labels = getattr(digits(), part)
+    textures = [sample_photo(name)[:, slice(*_TEXTURE_COLUMNS[part])] for name in _TEXTURES]
+    random = np.random.default_rng([seed, list(_TEXTURE_COLUMNS).index(part)])
+    scenes = Scenes(np.empty((count, size, size), np.uint8), [], [], [])
+    for number in range(count):
+        canvas = _background(textures[random.integers(len(textures))], size, random)
+        for _ in range(clutter):
+            scrap = _scaled(images[random.integers(len(images))], random)
+            top, left = random.integers(0, np.array(scrap.shape) - 10)
+            scrap = scrap[top : top + 10, left : left + 10]
+            _paint(canvas, scrap, *random.integers(0, size - 10, 2), random)
+        boxes, drawn = [], []
+        for _ in range(random.integers(digits_each[0], digits_each[1] + 1)):
+            row = int(random.integers(len(images)))
+            ink = _ink(_scaled(images[row], random))
+            for _ in range(20):  # tries to find a free place
+                top, left = random.integers(0, size - np.array(ink.shape) + 1)
+                box = np.array([left, top, left + ink.shape[1], top + ink.shape[0]], np.float64)
+                if all(_overlap(box, other) <= overlap for other in boxes):
+                    _paint(canvas, ink, top, left, random)
+                    boxes.append(box)
+                    drawn.append(row)
+                    break
+        scenes.images[number] = canvas.round()
+        scenes.boxes.append(np.array(boxes).reshape(-1, 4))
+        scenes.labels.append(labels[drawn] if drawn else np.empty(0, np.int64))
+        scenes.sources.append(np.array(drawn, np.int64))
+    return scenes
+
+
+def _background(texture: np.ndarray, size: int, random: np.random.Generator) -> np.ndarray:
+    """Return a random piece of a texture, float64 (size, size), mirrored, with its own brightness and contrast."""
+    missing = [(0, max(0, size - side)) for side in texture.shape]
+    texture = np.pad(texture, missing, mode="symmetric") if np.any(missing) else texture
+    top, left = random.integers(0, np.array(texture.shape) - size + 1)
+    piece = texture[top : top + size, left : left + size][:, :: random.choice((-1, 1))]
+    return random.uniform(0.4, 0.9) * piece + random.uniform(0, 20)
+
+
+def _scaled(digit: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Return a digit at a random size, small sizes as often as large ones on a scale of factors."""
+    side = round(28 * 0.9 * (2 / 0.9) ** random.random())
+    return np.asarray(Image.fromarray(digit).resize((side, side), Image.Resampling.BILINEAR))
+
+
+def _ink(digit: np.ndarray) -> np.ndarray:
+    """Cut a digit to the box of its ink."""
+    rows, columns = (np.flatnonzero((digit >= 64).any(axis=axis)) for axis in (1, 0))
+    return digit[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+
+
+def _paint(canvas: np.ndarray, ink: np.ndarray, top: int, left: int, random: np.random.Generator) -> None:
+    """Lay ink over a piece of the canvas, in place: where it is 255 it covers what was there."""
+    cover = ink / 255
+    place = canvas[top : top + ink.shape[0], left : left + ink.shape[1]]
+    place += cover * (random.uniform(170, 255) - place)
+
+
+def _overlap(box: np.ndarray, other: np.ndarray) -> float:
+    """Return the intersection over union of two boxes."""
+    sides = np.minimum(box[2:], other[2:]) - np.maximum(box[:2], other[:2])
+    shared = float(sides.clip(0).prod())
+    return shared / float((box[2:] - box[:2]).prod() + (other[2:] - other[:2]).prod() - shared)
+
+
 def from_folder(path: str | Path, size: tuple[int, int] = (160, 160)) -> Folder:
     """Read a folder of your own pictures: one sub-folder a class, pictures of any kind and size in it.
 

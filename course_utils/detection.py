@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import cv2
 import ipywidgets
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
@@ -32,9 +31,7 @@ class Detections(NamedTuple):
         return Detections(*(column[rows] for column in self))
 
 
-def convert_boxes(
-    boxes: np.ndarray, source: str, target: str, picture: tuple[int, int] | None = None
-) -> np.ndarray:
+def convert_boxes(boxes: np.ndarray, source: str, target: str, picture: tuple[int, int] | None = None) -> np.ndarray:
     """Write boxes in another format. Lesson 09, section 9.1, shows what mixing them up looks like.
 
     Parameters
@@ -114,9 +111,7 @@ def iou(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
     return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
 
 
-def nms(
-    boxes: np.ndarray, scores: np.ndarray, threshold: float = 0.5, labels: np.ndarray | None = None
-) -> np.ndarray:
+def nms(boxes: np.ndarray, scores: np.ndarray, threshold: float = 0.5, labels: np.ndarray | None = None) -> np.ndarray:
     """Return which boxes survive non-maximum suppression. Lesson 09, section 9.2.
 
     The box with the highest score stays, all that overlap it by more than `threshold` go; then the next of the rest.
@@ -317,7 +312,9 @@ def sliding_windows(
     if image.ndim != 2 or image.dtype != np.uint8:
         raise ValueError(f"sliding_windows takes a grey uint8 picture (H, W), but got {image.dtype} {image.shape}.")
     if min(window, stride) < 1 or first_scale <= 0 or factor <= 1:
-        raise ValueError("sliding_windows needs a window and a stride of at least 1, a scale above 0, a factor above 1.")
+        raise ValueError(
+            "sliding_windows needs a window and a stride of at least 1, a scale above 0, a factor above 1."
+        )
     patches, boxes = [], []
     scale = first_scale
     while min(size := [round(scale * side) for side in image.shape]) >= window:
