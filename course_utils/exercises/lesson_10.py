@@ -1,0 +1,519 @@
+"""Exercises of lesson 10: order of axes, Flatten, running averages, a module of one's own, a training loop.
+
+PyTorch is imported inside the functions that need it: `progress` imports this module where PyTorch is not installed.
+"""
+
+import copy
+
+import numpy as np
+
+from course_utils.exercises.engine import function, quiz, value
+
+
+def _pictures(shape, seed=10):
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+@function(
+    inputs=lambda: [
+        (np.array([[[[0, 51], [102, 153], [204, 255]]]], np.uint8),),  # 1 picture of 1 × 3 pixels, 2 channels
+        (_pictures((2, 2, 3, 3)),),
+        (_pictures((3, 4, 4, 1)),),
+        (_pictures((2, 5, 4, 3), 11),),
+    ],
+    hints=(
+        "Two things have to be done: give the axes another order, and bring 0…255 to 0…1. Which command only cuts the "
+        "row of numbers anew?",
+        "`torch.from_numpy(pictures)` makes the tensor. Number its axes 0, 1, 2, 3 and say, for each place of the "
+        "result, which of them stands there.",
+    ),
+    remark="`pictures.transpose(0, 3, 1, 2)` does the same in NumPy, before `torch.from_numpy`.",
+)
+def to_torch(pictures):
+    import torch
+
+    return torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255
+
+
+def _scaled(pictures):
+    return pictures.astype(np.float32) / 255
+
+
+@to_torch.mistake("You used `reshape`: the shape is right, but the channels are mixed. Give the axes another order.")
+def reshapes(pictures):
+    n, height, width, channels = pictures.shape
+    return _scaled(pictures).reshape(n, channels, height, width)
+
+
+@to_torch.mistake("Your pictures lie on their side: height and width are exchanged. Only the channels move.")
+def on_its_side(pictures):
+    return _scaled(pictures).transpose(0, 3, 2, 1)
+
+
+@to_torch.mistake("The channels are still last. PyTorch wants (n, channels, height, width).")
+def channels_last(pictures):
+    return _scaled(pictures)
+
+
+@to_torch.mistake("The order of the axes is right, but the values still go to 255. Floats in 0…1 are asked.")
+def not_scaled(pictures):
+    return pictures.transpose(0, 3, 1, 2).astype(np.float32)
+
+
+@to_torch.mistake("The order of the axes is right, but you divided whole numbers: all below 255 became 0.")
+def whole_numbers(pictures):
+    return (pictures // 255).transpose(0, 3, 1, 2)
+
+
+@to_torch.mistake("Your values are in −1…1. Floats in 0…1 are asked.")
+def minus_one_to_one(pictures):
+    return _scaled(pictures).transpose(0, 3, 1, 2) * 2 - 1
+
+
+@to_torch.mistake("The channels come first of all, before the pictures. The axis of the pictures stays in front.")
+def channels_before_pictures(pictures):
+    return _scaled(pictures).transpose(3, 0, 1, 2)
+
+
+@to_torch.mistake("You divided by 256. The brightest value is 255, and it should become 1.")
+def by_256(pictures):
+    return pictures.transpose(0, 3, 1, 2).astype(np.float32) / 256
+
+
+@quiz(
+    because="The loss takes the probabilities 1, 0, 0, 0 for logits: its softmax makes e / (e + 3) of the 1, and −ln "
+    "of that is ln(e + 3) − 1.",
+    hints=("What does the softmax inside of the loss make of 1, 0, 0, 0?",),
+    A="It would be 0 if the network ended in logits. Here the loss applies a second softmax, and four numbers of 0…1 "
+    "cannot give a probability near 1.",
+    C="ln 4 is the loss of a network that knows nothing. This one has learned, and is sure.",
+    D="1.46 belongs to ten classes: ln(e + 9) − 1. How many zeros stand beside the one here?",
+)
+def q1():
+    return "B"
+
+
+def _weight(units, channels, height, width, seed=10):
+    count = units * channels * height * width
+    return np.random.default_rng(seed).permutation(count).reshape(units, -1).astype(np.float32)
+
+
+@function(
+    inputs=lambda: [
+        (np.arange(8, dtype=np.float32).reshape(1, 8), 2, 2, 2),
+        (np.arange(12, dtype=np.float32).reshape(2, 6), 3, 1, 2),
+        (_weight(2, 3, 2, 4), 3, 2, 4),
+        (_weight(5, 4, 3, 2, 11), 4, 3, 2),
+    ],
+    hints=(
+        "Take the long axis apart into the three it was made of, in PyTorch's order. Then put the four axes into the "
+        "order of Keras.",
+        "`weight.reshape(units, channels, height, width)` takes it apart. Keras wants (height, width, channels, "
+        "units), the first three in one.",
+    ),
+    remark="Take apart, turn, put together: the same three steps in either direction.",
+)
+def to_keras(weight, channels, height, width):
+    units = len(weight)
+    cube = weight.reshape(units, channels, height, width)
+    return cube.transpose(2, 3, 1, 0).reshape(height * width * channels, units)
+
+
+@to_keras.mistake("You only transposed. The rows are still in PyTorch's order: channel by channel.")
+def only_transposed(weight, channels, height, width):
+    return weight.T
+
+
+@to_keras.mistake(
+    "The result has the right shape, but `reshape` alone does not turn anything: the axes keep their order."
+)
+def only_reshaped(weight, channels, height, width):
+    return weight.reshape(-1, len(weight))
+
+
+@to_keras.mistake("Height and width are exchanged: Keras goes through the rows of a map first.")
+def sides_exchanged(weight, channels, height, width):
+    cube = weight.reshape(len(weight), channels, height, width)
+    return cube.transpose(3, 2, 1, 0).reshape(-1, len(weight))
+
+
+@to_keras.mistake(
+    "You took the long axis apart in Keras' order, as the lesson does on the way to PyTorch. In PyTorch's weight it is "
+    "(channels, height, width)."
+)
+def apart_as_in_keras(weight, channels, height, width):
+    cube = weight.reshape(len(weight), height, width, channels)
+    return cube.transpose(3, 1, 2, 0).reshape(-1, len(weight))
+
+
+@to_keras.mistake("The rows are in the right order, but the kernel of a `Dense` layer is (in, out): transpose it.")
+def not_transposed(weight, channels, height, width):
+    return to_keras.reference(weight, channels, height, width).T
+
+
+@to_keras.mistake("The order is right. Now put height, width and channels together into one axis.")
+def still_four_axes(weight, channels, height, width):
+    return weight.reshape(len(weight), channels, height, width).transpose(2, 3, 1, 0)
+
+
+@quiz(
+    because="In training mode batch normalisation takes mean and variance from the batch, so each answer depends on "
+    "the others in it; a batch of 600 knows more than one of 1.",
+    hints=("Which layer looks at other pictures of the batch, and when?",),
+    A="`no_grad` changes what is remembered, not what is computed: the accuracies would be the same, only slower.",
+    C="A seed makes dropout repeat itself. But with `eval()` nothing is drawn at all, and the batch size has no say.",
+    D="No gradient is used when nobody trains.",
+)
+def q2():
+    return "B"
+
+
+def _batch(n, features, seed):
+    return np.random.default_rng(seed).normal(1, 2, (n, features))
+
+
+@function(
+    inputs=lambda: [
+        (np.array([0.0]), np.array([1.0]), np.array([[1.0], [3.0]]), 0.1),
+        (np.array([2.0]), np.array([5.0]), np.array([[1.0], [2.0], [6.0]]), 0.5),
+        (np.zeros(3), np.ones(3), _batch(4, 3, 10), 0.1),
+        (np.array([1.0, -1.0]), np.array([2.0, 0.5]), _batch(6, 2, 11), 0.01),
+        (np.array([1.0, -1.0]), np.array([2.0, 0.5]), _batch(3, 2, 12), 1.0),
+    ],
+    hints=(
+        "The new average is a mixture: a share of the old one and a share of what the batch has. Which of the two does "
+        "`momentum` belong to in PyTorch?",
+        "`np.var` divides by n. Its argument `ddof=1` makes it divide by n − 1.",
+    ),
+    remark="For normalising the batch itself, PyTorch divides by n, as Keras does; n − 1 is only for the buffer.",
+)
+def running(mean, variance, batch, momentum):
+    new_mean = (1 - momentum) * mean + momentum * batch.mean(axis=0)
+    new_variance = (1 - momentum) * variance + momentum * batch.var(axis=0, ddof=1)
+    return new_mean, new_variance
+
+
+@running.mistake(
+    "`momentum` is meant as Keras means it here, the share that stays. In PyTorch it is the share that is new."
+)
+def as_keras(mean, variance, batch, momentum):
+    return running.reference(mean, variance, batch, 1 - momentum)
+
+
+@running.mistake("The mean is right. The variance of the batch divides by n; for its buffer PyTorch divides by n − 1.")
+def by_n(mean, variance, batch, momentum):
+    new_mean, _ = running.reference(mean, variance, batch, momentum)
+    return new_mean, (1 - momentum) * variance + momentum * batch.var(axis=0)
+
+
+@running.mistake("Two things: `momentum` is the share that is new, and the variance of the batch divides by n − 1.")
+def as_keras_in_both(mean, variance, batch, momentum):
+    return by_n(mean, variance, batch, 1 - momentum)
+
+
+@running.mistake("You mixed in the standard deviation. The buffer holds a variance, its square.")
+def deviation(mean, variance, batch, momentum):
+    new_mean, _ = running.reference(mean, variance, batch, momentum)
+    return new_mean, (1 - momentum) * variance + momentum * batch.std(axis=0, ddof=1)
+
+
+@running.mistake("You return the numbers of the batch alone. They are only mixed in, with the share `momentum`.")
+def batch_alone(mean, variance, batch, momentum):
+    return batch.mean(axis=0), batch.var(axis=0, ddof=1)
+
+
+@running.mistake("You took one mean over the whole batch. Each feature, a column of `batch`, has its own.")
+def over_everything(mean, variance, batch, momentum):
+    new_mean = (1 - momentum) * mean + momentum * batch.mean()
+    return new_mean, (1 - momentum) * variance + momentum * batch.var(ddof=1)
+
+
+@running.mistake(
+    "You added the share of the batch to the whole old average. The old one must give way: its share is 1 − momentum."
+)
+def old_one_stays(mean, variance, batch, momentum):
+    return mean + momentum * batch.mean(axis=0), variance + momentum * batch.var(axis=0, ddof=1)
+
+
+@running.mistake("You return the variance first. Asked is the mean, then the variance.")
+def variance_first(mean, variance, batch, momentum):
+    return running.reference(mean, variance, batch, momentum)[::-1]
+
+
+_NO_INSTANCE = "That is the class. Make one network of it, by calling it: `leaf_net = LeafNet()`."
+_NO_MODULE = (
+    "A PyTorch module is expected: a class that inherits from `nn.Module`, or `nn.Sequential`, and one network of it."
+)
+_NO_PARAMETERS = (
+    "PyTorch finds no parameters in this network, so nothing could be trained. It sees layers that are attributes of "
+    "their own (`self.conv = …`), or in an `nn.ModuleList` or `nn.Sequential`; in a plain list it does not see them."
+)
+_NO_CONVOLUTION = (
+    "There is no convolution among the layers that PyTorch sees: they must be attributes of their own, or in an "
+    "`nn.ModuleList` or `nn.Sequential`, not in a plain list."
+)
+_FAILS = (
+    "The network stops with an error on a batch of shape (2, 3, 64, 64), channels first. Try "
+    "`leaf_net(torch.rand(2, 3, 64, 64))`."
+)
+_ONE_SIZE = (
+    "The network works at 64 × 64 but not at 80 × 96: a `Linear` layer behind `flatten` is tied to one size. Average "
+    "each map over its places first."
+)
+_OTHER_SHAPE = "The result must have the shape (n, 5): for each picture one logit a class."
+_PROBABILITIES = "The network gives probabilities. Logits are asked: leave the softmax to the loss (10.4)."
+_LARGE = "The network has 10,000 parameters or more. `sum(p.numel() for p in leaf_net.parameters())` counts them."
+
+
+def _answers(network, height, width):
+    """Return what a copy of a network answers to four pictures of noise, in eval mode."""
+    import torch
+
+    pictures = torch.rand((4, 3, height, width), generator=torch.Generator().manual_seed(10))
+    with torch.no_grad():
+        return copy.deepcopy(network).eval()(pictures)
+
+
+def _is_module(network):
+    from torch import nn
+
+    return isinstance(network, nn.Module)
+
+
+def _has_convolution(network):
+    from torch import nn
+
+    return any(isinstance(layer, nn.Conv2d) for layer in network.modules())
+
+
+def _runs(network, height, width):
+    _answers(network, height, width)  # what it raises breaks the rule
+    return True
+
+
+def _are_logits(network):
+    answers = _answers(network, 64, 64)
+    return bool((answers < 0).any() or (answers.sum(dim=1) - 1).abs().max() > 1e-4)
+
+
+def _count(network):
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+@value(
+    rules=[
+        (_NO_INSTANCE, lambda network: not isinstance(network, type)),
+        (_NO_MODULE, _is_module),
+        (_NO_PARAMETERS, lambda network: _count(network) > 0),
+        (_NO_CONVOLUTION, _has_convolution),
+        (_FAILS, lambda network: _runs(network, 64, 64)),
+        (_OTHER_SHAPE, lambda network: tuple(_answers(network, 64, 64).shape) == (4, 5)),
+        (_ONE_SIZE, lambda network: tuple(_answers(network, 80, 96).shape) == (4, 5)),
+        (_PROBABILITIES, _are_logits),
+        (_LARGE, lambda network: _count(network) < 10_000),
+    ],
+    hints=(
+        "Two convolutions with pooling between them are plenty. What lesson 05 puts in place of `Flatten` works for "
+        "any size.",
+        "`x.mean(dim=(2, 3))` averages each map over its places and leaves (n, channels) for `nn.Linear(channels, 5)`.",
+    ),
+    remark="`nn.AdaptiveAvgPool2d(1)` is the same average as a layer, for use in `nn.Sequential`.",
+)
+def leaf_net():
+    from torch import nn
+    from torch.nn import functional as F
+
+    class LeafNet(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv1 = nn.Conv2d(3, 16, 3)
+            self.conv2 = nn.Conv2d(16, 32, 3)
+            self.out = nn.Linear(32, 5)
+
+        def forward(self, x):
+            x = F.max_pool2d(F.relu(self.conv1(x)), 2)
+            x = F.relu(self.conv2(x))
+            return self.out(x.mean(dim=(2, 3)))
+
+    return LeafNet()
+
+
+def _sequence(*layers):
+    from torch import nn
+
+    return nn.Sequential(*layers)
+
+
+def _pooled(channels_in=3, maps=8, outputs=5, *after):
+    from torch import nn
+
+    body = [nn.Conv2d(channels_in, maps, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    return _sequence(*body, nn.Linear(maps, outputs), *after)
+
+
+@leaf_net.mistake(_NO_INSTANCE)
+def class_itself():
+    return type(leaf_net.right_answer)
+
+
+@leaf_net.mistake(_NO_MODULE)
+def a_function():
+    return lambda x: x.mean(dim=(2, 3))
+
+
+def _in_a_list(layers, *registered):
+    """Return a module whose `layers` stand in a plain list, where PyTorch does not see them."""
+    from torch import nn
+
+    class Hidden(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers = layers
+            self.out = nn.Sequential(*registered)
+
+        def forward(self, x):
+            for layer in self.layers:
+                x = layer(x)
+            return self.out(x)
+
+    return Hidden()
+
+
+@leaf_net.mistake(_NO_PARAMETERS)
+def all_in_a_list():
+    return _in_a_list(list(_pooled()))
+
+
+@leaf_net.mistake(_NO_CONVOLUTION)
+def convolutions_in_a_list():
+    from torch import nn
+
+    return _in_a_list(list(_pooled())[:-1], nn.Linear(8, 5))
+
+
+@leaf_net.mistake(_FAILS)
+def one_channel():
+    return _pooled(1)
+
+
+@leaf_net.mistake(_OTHER_SHAPE)
+def ten_classes():
+    return _pooled(3, 8, 10)
+
+
+@leaf_net.mistake(_ONE_SIZE)
+def flattens():
+    from torch import nn
+
+    return _sequence(nn.Conv2d(3, 1, 3, stride=4), nn.ReLU(), nn.Flatten(), nn.Linear(16 * 16, 5))
+
+
+@leaf_net.mistake(_PROBABILITIES)
+def ends_in_softmax():
+    from torch import nn
+
+    return _pooled(3, 8, 5, nn.Softmax(dim=1))
+
+
+@leaf_net.mistake(_LARGE)
+def too_large():
+    return _pooled(3, 500)
+
+
+@quiz(
+    because="The refusal says that the file wants a function called, not only numbers read. For numbers that is never "
+    "needed.",
+    hints=("What can a function do that a file asks to be called?",),
+    A="What the file is about does not limit what it does. Many people may have run it without noticing.",
+    B="A user's rights are enough to read your files, your keys and your photos, and to send them away.",
+    D="The ending is only a name: `.pt` and `.pth` hold the same kind of pickle.",
+)
+def q3():
+    return "C"
+
+
+_LINES = "A set of three line numbers is expected, such as {4, 8, 11}: whole numbers from 1 to 11."
+_TOO_MANY = "Three line numbers are asked. Several numbers for one and the same mistake are not needed."
+_SOUND_OPTIMIZER = "Line 2 is sound: the optimizer gets all weights of the network, also of one inside of another."
+_OUTSIDE = "Lines 3 and 4 are sound: every epoch begins in training mode."
+_ONCE_AN_EPOCH = "A line before line 5 would run once an epoch. What is missing there must happen for each batch, inside of the loop."
+_PRINTING = (
+    "Line 11 is sound: the largest output is the answer, before a softmax and after it. What the network computes it "
+    "with is settled before."
+)
+_ENDING = "One is missing among the lines that build the network: what does `F.cross_entropy` do by itself?"
+_ADDED = (
+    "One is missing in the loop over the batches: what does `backward` do with the gradients that are there already?"
+)
+_MODE = "One is missing behind that loop: `no_grad` does not change what the layers compute. What does?"
+
+
+def _are_lines(lines):
+    return len(set(lines)) >= 1 and all(line == int(line) and 1 <= line <= 11 for line in lines)
+
+
+@value(
+    rules=[
+        (_LINES, _are_lines),
+        (_SOUND_OPTIMIZER, lambda lines: 2 not in lines),
+        (_OUTSIDE, lambda lines: not {3, 4} & set(lines)),
+        (_ONCE_AN_EPOCH, lambda lines: 5 not in lines),
+        (_PRINTING, lambda lines: 11 not in lines),
+        (_ENDING, lambda lines: 1 in lines),
+        (_ADDED, lambda lines: {6, 7, 8} & set(lines)),
+        (_MODE, lambda lines: {9, 10} & set(lines)),
+        (_TOO_MANY, lambda lines: len(set(lines)) == 3),
+    ],
+    hints=(
+        "One mistake is in how the network ends, one in the loop over the batches, one behind it.",
+        "Go through the five lines of `train_epoch` and the two of `evaluate` in 10.3: which have no counterpart here?",
+    ),
+    remark="The accuracy it prints is not even bad. That is why these three live so long.",
+)
+def mistakes():
+    return {1, 7, 9}
+
+
+@mistakes.mistake(_LINES)
+def as_words():
+    return {"softmax", "zero_grad", "eval"}
+
+
+@mistakes.mistake(_SOUND_OPTIMIZER)
+def optimizer_too():
+    return {1, 2, 9}
+
+
+@mistakes.mistake(_OUTSIDE)
+def mode_before_the_loop():
+    return {1, 4, 7}
+
+
+@mistakes.mistake(_ONCE_AN_EPOCH)
+def once_an_epoch():
+    return {1, 5, 9}
+
+
+@mistakes.mistake(_PRINTING)
+def answer_without_softmax():
+    return {1, 7, 11}
+
+
+@mistakes.mistake(_ENDING)
+def softmax_overlooked():
+    return {6, 8, 9}
+
+
+@mistakes.mistake(_ADDED)
+def gradients_overlooked():
+    return {1, 9, 10}
+
+
+@mistakes.mistake(_MODE)
+def eval_overlooked():
+    return {1, 6, 7}
+
+
+@mistakes.mistake(_TOO_MANY)
+def several_for_one():
+    return {1, 6, 7, 9}
