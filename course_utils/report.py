@@ -45,7 +45,7 @@ th, td { padding: .4rem .7rem; text-align: right; border: 1px solid var(--line);
 th { font-weight: 600; background: var(--card); } tbody th { text-align: left; }
 ul { list-style: none; margin: 0; padding: 0; } li { padding: .5rem 0 .5rem 1.8rem; position: relative; }
 li + li { border-top: 1px solid var(--line); } li::before { content: attr(data-sign); position: absolute; left: .4rem; }
-li.mend::before, li.mend b { color: var(--red); } li b { font-weight: 600; }
+li.mend::before { color: var(--red); } li::before, li b { font-weight: 600; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .3rem 1.2rem; margin: 0; }
 dt { color: var(--soft); } dd { margin: 0; overflow-wrap: anywhere; }
 footer { margin-top: 3rem; font-size: .85rem; color: var(--soft); }
@@ -209,7 +209,7 @@ def _confusion(names: list[str], labels: np.ndarray, said: np.ndarray) -> str:
     rows = []
     for number, (name, row) in enumerate(zip(names, table, strict=True)):
         total = max(row.sum(), 1)
-        cells = "".join(f'<td style="background: rgba(var(--blue), {0.85 * n / total:.2f})">{n}</td>' for n in row)
+        cells = "".join(f'<td style="background: rgba(var(--blue), {0.5 * n / total:.2f})">{n}</td>' for n in row)
         found = f"{100 * row[number] / total:.0f} %" if row.sum() else "none there"
         rows.append(f"<tr><th>{_text(name)}</th>{cells}<td>{found}</td></tr>")
     return (

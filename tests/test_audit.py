@@ -1,0 +1,372 @@
+"""The audit of a folder: each fault that can be planted is named, nothing sound is accused, groups are connected."""
+
+import io
+import shutil
+from pathlib import Path
+
+import imagehash
+import networkx
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw, ImageEnhance
+
+from course_utils import audit as audit_module
+from course_utils.audit import audit_folder, sources
+from course_utils.datasets import from_folder, sample_photo, texture_folder
+
+
+def photo(seed: int, size=(96, 96)) -> Image.Image:
+    """Return a picture of random blobs, unlike that of any other seed."""
+    random = np.random.default_rng(seed)
+    small = random.integers(0, 256, (6, 6, 3), dtype=np.uint8)
+    picture = Image.fromarray(small).resize(size, Image.Resampling.BICUBIC)
+    noise = random.normal(0, 6, (*picture.size[::-1], 3))
+    return Image.fromarray((np.asarray(picture) + noise).clip(0, 255).astype(np.uint8))
+
+
+def save(picture: Image.Image, path: Path, **options) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture.save(path, **options)
+    return path
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory) -> Path:
+    """A folder without a fault: two classes of 24 pictures each."""
+    folder = tmp_path_factory.mktemp("sound")
+    for label, name in enumerate(("cat", "dog")):
+        for number in range(24):
+            save(photo(100 * label + number), folder / name / f"{name}_{number:02d}.png")
+    return folder
+
+
+@pytest.fixture
+def folder(sound, tmp_path) -> Path:
+    """A copy of the sound folder, to plant faults in."""
+    shutil.copytree(sound, tmp_path / "pets")
+    return tmp_path / "pets"
+
+
+def findings(folder: Path) -> dict[str, tuple[str, ...]]:
+    """Return what the audit says, with the files that each finding concerns."""
+    return {f"{f.level}: {f.what}": f.files for f in audit_folder(folder).findings}
+
+
+def the_one(folder: Path) -> tuple[str, tuple[str, ...]]:
+    (finding,) = findings(folder).items()
+    return finding
+
+
+# --- what is sound
+
+
+def test_a_sound_folder_has_no_findings(sound):
+    found = audit_folder(str(sound))
+    assert found.findings == [] and found.duplicates == [] and found.near_duplicates == []
+    assert str(found) == "48 pictures in 2 classes: cat 24 · dog 24\n✔ nothing to mend"
+    assert found.labels.tolist() == [0] * 24 + [1] * 24 and found.labels.dtype == np.int64
+    assert found.groups.tolist() == list(range(48)) and found.groups.dtype == np.int64
+    assert found.sizes.shape == (48, 2) and (found.sizes == 96).all()
+
+
+def test_it_speaks_of_the_pictures_that_from_folder_returns(folder):
+    save(photo(7), folder / "cat" / "deeper" / "x.webp")
+    save(photo(8), folder / "cat" / ".hidden.png")
+    (folder / "dog" / "broken.jpg").write_bytes(b"")
+    read, found = from_folder(folder, (8, 8)), audit_folder(folder)
+    assert [found.folder / name for name in found.names] == read.files
+    assert found.labels.tolist() == read.labels.tolist() and found.class_names == read.class_names
+
+
+def test_nothing_is_changed(folder):
+    save(photo(0), folder / "cat" / "copy.png")
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    audit_folder(folder)
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+
+
+# --- faults, one by one
+
+
+def test_files_that_cannot_be_read(folder):
+    (folder / "cat" / "page.jpg").write_text("<html>404</html>")
+    (folder / "dog" / "empty.png").write_bytes(b"")
+    (folder / "dog" / "half.png").write_bytes((folder / "dog" / "dog_00.png").read_bytes()[:2000])
+    what, files = the_one(folder)
+    assert files == ("cat/page.jpg", "dog/empty.png", "dog/half.png")
+    assert what.startswith("mend: 3 files cannot be read: cat/page.jpg holds text and not a picture")
+    assert "dog/empty.png is empty (0 bytes), dog/half.png is damaged" in what
+    found = audit_folder(folder)
+    assert [name for name, _ in found.unreadable] == list(files)
+    assert str(folder) not in str(found)
+
+
+def test_a_file_that_may_not_be_opened(folder, monkeypatch):
+    original = Path.read_bytes
+
+    def refuse(path):
+        if path.name == "dog_00.png":
+            raise PermissionError(13, "Permission denied")
+        return original(path)
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    what, files = the_one(folder)
+    assert files == ("dog/dog_00.png",) and "cannot be opened (Permission denied)" in what
+
+
+def test_equal_files(folder):
+    for number in (1, 2):
+        shutil.copy(folder / "cat" / "cat_03.png", folder / "cat" / f"z{number}.png")
+    what, files = the_one(folder)
+    assert what.startswith(
+        "mend: 1 picture is there more than once, byte by byte: cat/cat_03.png = cat/z1.png = cat/z2"
+    )
+    assert files == ("cat/cat_03.png", "cat/z1.png", "cat/z2.png")
+    found = audit_folder(folder)
+    assert found.duplicates == [(3, 24, 25)] and found.near_duplicates == []
+    assert found.groups[3] == found.groups[24] == found.groups[25] and len(set(found.groups)) == 48
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("smaller.png", lambda p: p.resize((70, 70))),
+        ("larger.png", lambda p: p.resize((200, 200), Image.Resampling.BICUBIC)),
+        ("saved.jpg", lambda p: p),
+        ("brighter.png", lambda p: ImageEnhance.Brightness(p).enhance(1.15)),
+        ("grey.png", lambda p: p.convert("L")),
+        ("mirrored.png", lambda p: p.transpose(Image.Transpose.FLIP_LEFT_RIGHT)),
+        ("upside.png", lambda p: p.transpose(Image.Transpose.FLIP_TOP_BOTTOM)),
+        ("turned.png", lambda p: p.rotate(90)),
+        ("half.png", lambda p: p.rotate(180)),
+        ("other.png", lambda p: p.transpose(Image.Transpose.TRANSVERSE)),
+    ],
+)
+def test_near_duplicates(folder, name, change):
+    save(change(photo(11)), folder / "cat" / name, **({"quality": 30} if name.endswith("jpg") else {}))
+    what, files = the_one(folder)
+    assert set(files) == {"cat/cat_11.png", f"cat/{name}"}
+    assert what.startswith("check: 1 picture is nearly the same as another")
+    posed = name in ("mirrored.png", "upside.png", "turned.png", "half.png", "other.png")
+    assert ("(1 mirrored or turned)" in what) == posed
+    found = audit_folder(folder)
+    assert len(set(found.groups)) == 48 and len(found.near_duplicates) == 1
+
+
+def test_the_same_picture_in_two_classes(folder):
+    shutil.copy(folder / "cat" / "cat_05.png", folder / "dog" / "cat.png")
+    save(photo(6).resize((80, 80)), folder / "dog" / "kitten.png")
+    found = findings(folder)
+    assert found == {
+        "mend: 1 picture is in two classes: cat/cat_05.png = dog/cat.png": ("cat/cat_05.png", "dog/cat.png"),
+        "mend: 1 picture is in two classes: cat/cat_06.png ≈ dog/kitten.png": (
+            "cat/cat_06.png",
+            "dog/kitten.png",
+        ),
+    }
+
+
+def test_plain_pictures_are_no_duplicates_of_each_other(folder):
+    for number, level in enumerate((0, 100, 255)):
+        save(Image.new("RGB", (96, 96), (level,) * 3), folder / "cat" / f"plain{number}.png")
+    what, files = the_one(folder)
+    assert what.startswith("check: 3 pictures are of one colour: cat/plain0.png, cat/plain1.png, cat/plain2.png")
+    assert len(files) == 3 and audit_folder(folder).near_duplicates == []
+
+
+def test_pictures_with_like_hashes_but_other_contents_are_no_duplicates(folder):
+    """A hash is coarse: two drawings whose coarse waves agree differ in what the thumbnail still shows."""
+    base = photo(50).convert("L").resize((32, 32))
+    other = np.asarray(base).astype(int) + 90 * (np.indices((32, 32)).sum(axis=0) % 2) - 45  # the finest checks
+    other = Image.fromarray(other.clip(0, 255).astype(np.uint8))
+    assert imagehash.phash(base) - imagehash.phash(other) <= audit_module.NEAR_BITS
+    save(base.resize((96, 96), Image.Resampling.NEAREST), folder / "cat" / "a.png")
+    save(other.resize((96, 96), Image.Resampling.NEAREST), folder / "cat" / "b.png")
+    assert audit_folder(folder).near_duplicates == []
+
+
+def test_small_and_uneven_classes(folder):
+    for number in range(5):
+        save(photo(300 + number), folder / "owl" / f"{number}.png")
+    (folder / "yak").mkdir()
+    for number in range(80):
+        save(photo(400 + number), folder / "cat" / f"more{number}.png")
+    found = findings(folder)
+    assert list(found) == [
+        "mend: 2 classes have fewer than 20 pictures: owl (5), yak (0)",
+        "check: “cat” has 4.3 times as many pictures as “dog”",
+    ]
+
+
+def test_what_only_an_exif_note_turns_upright(folder):
+    note = Image.Exif()
+    note[0x0112] = 6
+    save(photo(60, (120, 90)), folder / "dog" / "phone.jpg", exif=note, quality=95)
+    what, files = the_one(folder)
+    assert what == "check: 1 picture is turned upright only by its EXIF note: dog/phone.jpg"
+    assert files == ("dog/phone.jpg",)
+    found = audit_folder(folder)
+    assert found.sizes[found.names.index("dog/phone.jpg")].tolist() == [120, 90]
+    assert "save it upright" in str(found)
+
+
+def test_sizes_that_say_little(folder):
+    save(photo(70, (40, 60)), folder / "cat" / "icon.png")
+    save(photo(71, (90, 400)), folder / "dog" / "long.png")
+    save(photo(72, (500, 100)), folder / "dog" / "wide.png")
+    assert list(findings(folder).items()) == [
+        ("check: 1 picture is shorter than 64 pixels on a side: cat/icon.png", ("cat/icon.png",)),
+        (
+            "check: 2 pictures are over 3 times as long as wide: dog/long.png, dog/wide.png",
+            ("dog/long.png", "dog/wide.png"),
+        ),
+    ]
+    assert "crop them to what matters" in str(audit_folder(folder))
+
+
+def test_sizes_and_formats_that_give_the_class_away(sound, tmp_path):
+    for path in sorted(sound.rglob("*.png")):
+        picture = Image.open(path)
+        target = tmp_path / "pets" / path.parent.name / path.name
+        save(picture.resize((90, 90)) if path.parent.name == "dog" else picture, target)
+    what, _ = the_one(tmp_path / "pets")
+    assert what == "check: height, width and format alone name the right class of 100% of the pictures"
+
+
+def test_what_keras_passes_over_and_what_lies_outside(folder):
+    save(photo(80), folder / "cat" / "a.webp")
+    save(photo(81), folder / "cat" / "b.tif")
+    (folder / "list.csv").write_text("a,b")
+    assert list(findings(folder).items()) == [
+        (
+            "note: Keras' own loader passes over 2 pictures: cat/a.webp, cat/b.tif",
+            ("cat/a.webp", "cat/b.tif"),
+        ),
+        ("note: 1 file outside the class folders will not be used: list.csv", ("list.csv",)),
+    ]
+
+
+def test_damaged_metadata_is_no_fault(folder, monkeypatch):
+    def broken(*_):
+        raise SyntaxError("no EXIF")
+
+    monkeypatch.setattr(Image.Image, "getexif", broken)
+    assert audit_folder(folder).findings == []
+
+
+def test_the_worst_comes_first_and_long_lists_are_cut(folder):
+    save(photo(80), folder / "cat" / "new.webp")
+    for number in range(5):
+        save(photo(90 + number, (30, 30)), folder / "dog" / f"icon{number}.png")
+    (folder / "cat" / "broken.png").write_bytes(b"")
+    found = audit_folder(folder)
+    assert [finding.level for finding in found.findings] == ["mend", "check", "note"]
+    assert "dog/icon0.png, dog/icon1.png, dog/icon2.png and 2 more" in found.findings[1].what
+    assert [line[0] for line in str(found).splitlines()] == ["5", "✘", " ", "!", " ", "·", " "]
+
+
+def test_pictures_of_many_blocks_are_all_compared(tmp_path):
+    """More than one block of rows: the twins stand in different ones."""
+    for number in range(300):
+        picture = Image.new("L", (32, 32))
+        draw = ImageDraw.Draw(picture)
+        for x, y, level in np.random.default_rng(number).integers(0, 256, (12, 3)):
+            draw.rectangle((x % 32, y % 32, x % 32 + 9, y % 32 + 9), fill=int(level))
+        save(picture, tmp_path / "a" / f"{number:03d}.png")
+    save(Image.open(tmp_path / "a" / "010.png").resize((64, 64)), tmp_path / "a" / "290x.png")
+    save(photo(1), tmp_path / "b" / "x.png")
+    found = audit_folder(tmp_path)
+    assert ("a/010.png", "a/290x.png") in {tuple(found.names[n] for n in pair) for pair in found.near_duplicates}
+
+
+# --- the folder itself
+
+
+def test_a_folder_that_is_none_is_named(tmp_path, sound):
+    with pytest.raises(ValueError, match=r"“.*nothing” is not there: pass the folder"):
+        audit_folder(tmp_path / "nothing")
+    with pytest.raises(ValueError, match="did you mean “pets”"):
+        (tmp_path / "pets").mkdir()
+        audit_folder(tmp_path / "petz")
+    with pytest.raises(ValueError, match="is a file: pass"):
+        audit_folder(sound / "cat" / "cat_00.png")
+    with pytest.raises(ValueError, match="file\\(s\\) directly but no class folder"):
+        audit_folder(sound / "cat")
+
+
+def test_classes_without_a_readable_picture(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "x.png").write_bytes(b"")
+    found = audit_folder(tmp_path)
+    assert str(found).startswith("0 pictures in 2 classes: a 0 · b 0\n✘ 1 file cannot be read: b/x.png is empty")
+    assert found.groups.shape == (0,) and found.sizes.shape == (0, 2)
+    assert sources(found).shape == (0,)
+
+
+# --- sources
+
+
+def by_networkx(count, *key_lists):
+    graph = networkx.Graph()
+    graph.add_nodes_from(range(count))
+    for keys in key_lists:
+        for key in set(keys):
+            members = [n for n in range(count) if keys[n] == key]
+            graph.add_edges_from((members[0], other) for other in members)
+    return {frozenset(group) for group in networkx.connected_components(graph)}
+
+
+def as_sets(groups):
+    return {frozenset(np.flatnonzero(groups == group).tolist()) for group in np.unique(groups)}
+
+
+def test_sources_join_looks_and_rule(folder):
+    save(photo(3).resize((80, 80)), folder / "cat" / "cat_99.png")  # looks like cat_03
+    save(photo(103).rotate(90), folder / "cat" / "dog_98.png")  # looks like dog_03, across classes
+    found = audit_folder(folder)
+
+    def rule(path):
+        return path.stem.partition("_")[2][0]  # the tens: cat_03 and dog_07 share a source
+
+    assert as_sets(sources(found)) == by_networkx(50, found.groups.tolist())
+    joined = sources(found, rule)
+    keys = [rule(Path(name)) for name in found.names]
+    assert as_sets(joined) == by_networkx(50, found.groups.tolist(), keys) and joined.dtype == np.int64
+    assert len(set(joined)) < len(set(keys))  # 9 is joined to 0 by what cat_99 looks like
+    assert joined[0] == 0 and sorted(set(joined.tolist())) == list(range(joined.max() + 1))
+
+
+def test_the_rule_gets_paths_relative_to_the_folder(sound):
+    asked = []
+    sources(audit_folder(sound), lambda path: asked.append(path) or path.parent.name)
+    assert asked[0] == Path("cat/cat_00.png") and len(asked) == 48
+
+
+def test_textures_come_in_regions(tmp_path, monkeypatch):
+    monkeypatch.setenv("COURSE_DATA", str(tmp_path))
+    folder = texture_folder()
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.png")}
+    assert texture_folder() == folder and len(before) == 192
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.png")} == before
+    found = audit_folder(folder)
+    assert found.class_names == ["brick", "grass", "gravel"] and not found.unreadable and not found.duplicates
+    regions = sources(found, lambda path: path.stem.rpartition("_")[0])
+    assert len(set(regions)) == 48 and (np.bincount(regions) == 4).all()
+    # Two crops of different regions of one photo share no pixel: each lies inside of its own 128 × 128.
+    for name in ("brick-00_0", "brick-15_3", "gravel-07_2"):
+        kind, _, rest = name.partition("-")
+        region = int(rest[:2])
+        with Image.open(folder / kind / f"{name}.png") as crop:
+            crop = np.asarray(crop)
+        top, left = 128 * (region // 4), 128 * (region % 4)
+        tile = sample_photo(kind)[top : top + 128, left : left + 128]
+        windows = np.lib.stride_tricks.sliding_window_view(tile, (96, 96))
+        assert crop.shape == (96, 96) and (windows == crop).all(axis=(2, 3)).any()
+
+
+def test_a_picture_is_read_from_memory_once(sound):
+    """What is looked at is what is hashed: the file is not opened a second time, when it may have changed."""
+    file = sound / "cat" / "cat_00.png"
+    looked = audit_module._look(sound, file)
+    assert looked.hashes[0] == int(str(imagehash.phash(Image.open(io.BytesIO(file.read_bytes())))), 16)
