@@ -209,9 +209,7 @@ def install(torch=False):
             # Nothing of an interrupted installation is trusted; pip's cache makes doing it again quick.
             python = supported_python()
             size = "3.5 GB or more" if torch else "2.5 GB"
-            print(
-                "Making .venv with the packages of {} (once; about {}) …".format(" and ".join(files), size), flush=True
-            )
+            print(f"Making .venv with the packages of {' and '.join(files)} (once; about {size}) …", flush=True)
             if VENV.exists():
                 shutil.rmtree(str(VENV))
             VENV.mkdir()
@@ -219,10 +217,8 @@ def install(torch=False):
             if subprocess.call([*python, "-m", "venv", str(VENV)]):
                 raise SetupError("Python could not make .venv: the lines above say why; mend it and start again.")
         elif is_current(STAMP):
-            print(
-                "Adding PyTorch for lesson 10 (once; 0.9 GB, or several where pip finds only the build for NVIDIA cards) …",
-                flush=True,
-            )
+            size = "0.9 GB, or several where pip finds only the build for NVIDIA cards"
+            print(f"Adding PyTorch for lesson 10 (once; {size}) …", flush=True)
         else:
             print("requirements.txt changed: bringing .venv up to date …", flush=True)
         pins = "\n".join((ROOT / name).read_text(encoding="utf-8") for name in files)

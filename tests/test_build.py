@@ -132,6 +132,21 @@ def test_a_lesson_that_takes_too_much_memory_is_refused(project, monkeypatch):
         build.build(project)
 
 
+def test_the_lesson_on_pytorch_is_left_out_without_it(project, monkeypatch, capsys):
+    lesson = project.with_name("10_pytorch.md")
+    project.rename(lesson)
+    (build.ROOT / "requirements-torch.txt").write_text("torch==1\n")
+    monkeypatch.setattr(build.pytorch, "installed", lambda: False)
+    assert build.main(["10"]) == 0
+    assert capsys.readouterr().out == "10_pytorch: left out, because it needs PyTorch: add --torch to the command.\n"
+    assert not build.notebook_path(lesson).exists()
+    monkeypatch.setattr(build.pytorch, "installed", lambda: True)
+    assert build.main([]) == 0
+    before = build.made_from(lesson)
+    (build.ROOT / "requirements-torch.txt").write_text("torch==2\n")
+    assert build.made_from(lesson) != before
+
+
 def test_an_unknown_lesson_is_named(project, capsys):
     assert build.main(["77"]) == 1
     assert "no lesson '77'" in capsys.readouterr().err

@@ -81,6 +81,13 @@ def test_worksheets_of_chosen_lessons(tmp_path, capsys):
     assert [path.name[:2] for path in (tmp_path / "sheets").iterdir()] == ["03"]
 
 
+def test_solutions_that_need_pytorch_are_left_out_without_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(build.pytorch, "installed", lambda: False)
+    assert copies.main(["solutions", str(tmp_path), "10"]) == 0
+    assert "10_pytorch: left out, because it needs PyTorch" in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_lesson_without_exercises_has_no_worksheet(tmp_path, monkeypatch, capsys):
     lesson = LESSONS[0]
     notebook = build.read_lesson(lesson, 5)

@@ -18,19 +18,19 @@ CALLED = "import sys\nprint('called', __name__, __spec__.name, sys.argv[1:], flu
 WAIT = "import time\nif '--wait' in sys.argv:\n    time.sleep(60)\n"
 
 
-def make_wheel(folder: Path) -> None:
-    """Write a wheel with stand-ins for jupyterlab and pytest that print how they were called."""
-    info = "tiny-1.0.dist-info"
+def make_wheel(folder: Path, name: str = "tiny", **modules: str) -> None:
+    """Write a wheel of some modules; by default stand-ins for jupyterlab and pytest that print how they were called."""
+    info = f"{name}-1.0.dist-info"
+    modules = modules or {"jupyterlab": CALLED + WAIT, "pytest": CALLED}
     files = {
-        "jupyterlab.py": CALLED + WAIT,
-        "pytest.py": CALLED,
-        f"{info}/METADATA": "Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n",
+        **{f"{module}.py": text for module, text in modules.items()},
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n",
         f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     }
-    record = "".join(f"{name},,\n" for name in [*files, f"{info}/RECORD"])
-    with zipfile.ZipFile(folder / "tiny-1.0-py3-none-any.whl", "w") as wheel:
-        for name, text in {**files, f"{info}/RECORD": record}.items():
-            wheel.writestr(name, text)
+    record = "".join(f"{file},,\n" for file in [*files, f"{info}/RECORD"])
+    with zipfile.ZipFile(folder / f"{name}-1.0-py3-none-any.whl", "w") as wheel:
+        for file, text in {**files, f"{info}/RECORD": record}.items():
+            wheel.writestr(file, text)
 
 
 @pytest.fixture(scope="module")
@@ -151,6 +151,65 @@ def test_changed_requirements_are_installed_and_offline_is_one_sentence(project,
     assert "called" not in offline.stdout  # never half-used
     (root / "requirements.txt").write_text("./tiny-1.0-py3-none-any.whl\n")
     assert "called" in run(root, "test", "x").stdout
+
+
+NOWHERE = {"PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_EXTRA_INDEX_URL": "", "PIP_FIND_LINKS": ""}
+CHANGES = ("Making", "Adding", "bringing")  # how a start begins that installs something
+
+
+def test_torch_is_added_once_and_stays(project, tmp_path):
+    root = tmp_path / "clone"
+    shutil.copytree(project, root, symlinks=True)
+    run(root, "test", "x")  # it was moved: brought up to date
+
+    # Out of reach: one sentence, and what was there is as good as before.
+    (root / "requirements-torch.txt").write_text("no-such-package-here==1.0\n")
+    offline = run(root, "lab", "--torch", **NOWHERE)
+    assert offline.returncode == 1
+    assert "Adding PyTorch" in offline.stdout and "called" not in offline.stdout
+    assert len(offline.stderr.strip().splitlines()) == 1 and "No package index could be reached" in offline.stderr
+    plain = run(root, "lab", **NOWHERE)
+    assert plain.returncode == 0 and not any(word in plain.stdout for word in CHANGES)
+
+    # Within reach: added beside what is there, and the option itself goes no further.
+    make_wheel(root, "tinytorch", tinytorch="")
+    (root / "requirements-torch.txt").write_text("./tinytorch-1.0-py3-none-any.whl\n")
+    added = run(root, "test", "--torch", "x")
+    assert added.returncode == 0, added.stderr
+    assert "Adding PyTorch" in added.stdout and "'--nbval', 'x']" in added.stdout
+    assert list(root.glob(".venv/**/tinytorch.py"))
+
+    # From now on it is there, asked for or not.
+    for command in (["lab", "--torch"], ["lab"], ["test", "--torch", "x"]):
+        again = run(root, *command, **NOWHERE)
+        assert again.returncode == 0 and not any(word in again.stdout for word in CHANGES)
+        assert "--torch" not in again.stdout
+
+    # And it is kept current.
+    with (root / "requirements-torch.txt").open("a") as file:
+        file.write("# changed\n")
+    assert "Adding PyTorch" in run(root, "lab").stdout
+
+
+def test_a_fresh_environment_with_torch_is_made_in_one_go(project, tmp_path):
+    root = tmp_path / "clone"
+    shutil.copytree(project, root, ignore=shutil.ignore_patterns(".venv*"))
+    make_wheel(root, "tinytorch", tinytorch="")
+    (root / "requirements-torch.txt").write_text("./tinytorch-1.0-py3-none-any.whl\n")
+    first = run(root, "lab", "--torch")
+    assert first.returncode == 0, first.stderr
+    assert "Making .venv with the packages of requirements.txt and requirements-torch.txt" in first.stdout
+    assert "Adding" not in first.stdout and list(root.glob(".venv/**/tinytorch.py"))
+
+
+@pytest.mark.parametrize(("line", "touched"), [("Collecting tiny", False), ("Installing collected packages", True)])
+def test_only_what_pip_began_to_change_is_done_again(monkeypatch, tmp_path, line, touched):
+    monkeypatch.setattr(course, "ROOT", tmp_path)
+    monkeypatch.setattr(course, "LOG", tmp_path / "log")
+    monkeypatch.setattr(course, "UNFINISHED", tmp_path / "unfinished")
+    with pytest.raises(course.SetupError, match="could not install"):
+        course.run_pip([sys.executable, "-c", f"print('{line}'); raise SystemExit(1)"], 1)
+    assert (tmp_path / "unfinished").exists() == touched
 
 
 def test_an_environment_that_was_moved_is_not_used(project, tmp_path):

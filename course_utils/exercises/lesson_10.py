@@ -436,7 +436,10 @@ _LINES = "A set of three line numbers is expected, such as {4, 8, 11}: whole num
 _TOO_MANY = "Three line numbers are asked. Several numbers for one and the same mistake are not needed."
 _SOUND_OPTIMIZER = "Line 2 is sound: the optimizer gets all weights of the network, also of one inside of another."
 _OUTSIDE = "Lines 3 and 4 are sound: every epoch begins in training mode."
-_ONCE_AN_EPOCH = "A line before line 5 would run once an epoch. What is missing there must happen for each batch, inside of the loop."
+_ONCE_AN_EPOCH = (
+    "A line before line 5 would run once an epoch. What is missing there must happen for each batch, inside of the "
+    "loop."
+)
 _PRINTING = (
     "Line 11 is sound: the largest output is the answer, before a softmax and after it. What the network computes it "
     "with is settled before."
