@@ -21,7 +21,8 @@ from course_utils.datasets import _files_below, _ignored, _why_not_classes
 from course_utils.images import ImageError, decode_image, did_you_mean
 
 NEAR_BITS = 8  # of the 64 bits of two hashes, so many may differ in near duplicates
-NEAR_CORRELATION = 0.9  # and their thumbnails must agree at least so well, for hashes are coarse
+NEAR_CORRELATION = 0.98  # and their thumbnails must agree at least so well, for hashes are coarse
+CHAINED = 0.05  # if looks connect a larger share of all pictures, it is the kind of picture that looks alike
 FEW_PICTURES = 20  # a class with fewer can neither be learned nor tested
 UNEVEN = 3  # the largest class may be so many times as large as the smallest
 SMALL_PIXELS = 64  # a picture with a shorter side has little to say to a network
@@ -124,10 +125,12 @@ def audit_folder(path: str | Path) -> Audit:
     pictures = [looked for _, _, looked in seen]
     duplicates = _equal_files(pictures)
     near, posed = _near_duplicates(pictures, duplicates)
-    pairs = [(group[0], other) for group in duplicates for other in group[1:]]
+    groups = _connected(len(names), [*_pairs(duplicates), *near])
     findings = [
         *_unreadable_files(unreadable),
-        *_repeated(names, labels, duplicates, near, posed),
+        *_equal(names, labels, duplicates),
+        *_alike(names, labels, near, posed),
+        *_chained(groups),
         *_class_sizes(class_names, labels),
         *_single_pictures(names, pictures),
         *_given_away(labels, pictures),
@@ -142,12 +145,12 @@ def audit_folder(path: str | Path) -> Audit:
         unreadable=unreadable,
         duplicates=duplicates,
         near_duplicates=near,
-        groups=_connected(len(names), pairs + near),
+        groups=groups,
         findings=sorted(findings, key=lambda finding: ("mend", "check", "note").index(finding.level)),
     )
 
 
-def sources(audit: Audit, rule: Callable[[Path], str] | None = None) -> np.ndarray:
+def sources(audit: Audit, rule: Callable[[Path], str] | None = None, looks: bool = True) -> np.ndarray:
     """Return which pictures must stay together when the folder is split.
 
     Duplicates and near duplicates stay together, and with a rule also the pictures for which it gives the same text:
@@ -160,6 +163,9 @@ def sources(audit: Audit, rule: Callable[[Path], str] | None = None) -> np.ndarr
     rule : callable, optional
         Gets the path of a picture relative to the folder, such as ``Path("brick/brick-07_2.png")``, and returns the
         name of its source, such as ``path.stem.rpartition("_")[0]``. Pictures of two classes may share a source.
+    looks : bool
+        Whether near duplicates are joined. False if the audit says that nearly all pictures look alike, as X-rays or
+        the products of one machine do: then only equal files are, and the rule has to know the rest.
 
     Returns
     -------
@@ -171,13 +177,13 @@ def sources(audit: Audit, rule: Callable[[Path], str] | None = None) -> np.ndarr
     -----
     Lesson 12, section 12.3, and its exercise 2.
     """
-    first: dict[object, int] = {}
-    keys = [("looks", group) for group in audit.groups]
+    pairs = _pairs(audit.duplicates)
+    if looks:
+        pairs += audit.near_duplicates
     if rule is not None:
-        keys += [("rule", rule(Path(name))) for name in audit.names]
-    count = len(audit.names)
-    pairs = [(first.setdefault(key, number % count), number % count) for number, key in enumerate(keys)]
-    return _connected(count, pairs)
+        first: dict[str, int] = {}
+        pairs += [(first.setdefault(rule(Path(name)), number), number) for number, name in enumerate(audit.names)]
+    return _connected(len(audit.names), pairs)
 
 
 # --- looking at one file
@@ -252,33 +258,36 @@ def _equal_files(pictures: Sequence[_Picture]) -> list[tuple[int, ...]]:
 
 def _near_duplicates(
     pictures: Sequence[_Picture], duplicates: Sequence[tuple[int, ...]]
-) -> tuple[list[tuple[int, int]], int]:
-    """Return the pairs that look alike, one picture standing for all its equal copies, and how many are turned."""
+) -> tuple[list[tuple[int, int]], set[tuple[int, int]]]:
+    """Return the pairs that look alike, one picture standing for all its equal copies, and which of them are turned."""
     copies = {other for group in duplicates for other in group[1:]}
     spread = [float(picture.thumbnail.std()) for picture in pictures]
     asked = np.array([n for n in range(len(pictures)) if n not in copies and spread[n] >= PLAIN_SPREAD], int)
-    if asked.size < 2:
-        return [], 0
-    hashes = np.stack([pictures[n].hashes for n in asked])
-    pairs, posed = [], 0
+    pairs, posed = [], set()
+    hashes = np.stack([pictures[n].hashes for n in asked]) if asked.size else np.empty((0, 8), np.uint64)
     for start in range(0, len(asked), 256):
-        # Each against those after it, in all poses: (rows, others, 8) would take too much memory, so pose by pose.
+        # A block of rows against all that come after, in the eight poses of those: uint8 (8, rows, others).
         rows = slice(start, start + 256)
         apart = np.stack([np.bitwise_count(hashes[rows, :1] ^ hashes[start:, pose]) for pose in range(8)])
         for row, other in np.argwhere(apart.min(axis=0) <= NEAR_BITS):
             if other > row:
-                first, second = asked[start + row], asked[start + other]
+                pair = int(asked[start + row]), int(asked[start + other])
                 candidates = np.flatnonzero(apart[:, row, other] <= NEAR_BITS)
-                likeness = [_likeness(pictures[first], pictures[second], pose) for pose in candidates]
+                likeness = [_likeness(*(pictures[n] for n in pair), pose) for pose in candidates]
                 if max(likeness) >= NEAR_CORRELATION:
-                    pairs.append((int(first), int(second)))
-                    posed += int(candidates[np.argmax(likeness)] > 0)
+                    pairs.append(pair)
+                    if candidates[np.argmax(likeness)] > 0:
+                        posed.add(pair)
     return pairs, posed
 
 
 def _likeness(one: _Picture, other: _Picture, pose: int) -> float:
     pixels = _poses(other.thumbnail)[pose]
     return float(np.corrcoef(one.thumbnail.ravel(), pixels.ravel())[0, 1])
+
+
+def _pairs(groups: Sequence[tuple[int, ...]]) -> list[tuple[int, int]]:
+    return [(group[0], other) for group in groups for other in group[1:]]
 
 
 def _connected(count: int, pairs: Sequence[tuple[int, int]]) -> np.ndarray:
@@ -310,38 +319,47 @@ def _unreadable_files(unreadable: Sequence[tuple[str, str]]) -> list[Finding]:
     return [Finding("mend", what, "get the picture itself or delete the file: Keras would stop in mid-training", names)]
 
 
-def _repeated(
-    names: Sequence[str],
-    labels: np.ndarray,
-    duplicates: Sequence[tuple[int, ...]],
-    near: Sequence[tuple[int, int]],
-    posed: int,
-) -> list[Finding]:
-    """Return what is to be said of pictures that are there more than once."""
+def _equal(names: Sequence[str], labels: np.ndarray, duplicates: Sequence[tuple[int, ...]]) -> list[Finding]:
     findings = []
-    turned = f" ({posed} mirrored or turned)" if posed else ""
-    for groups, sign, said, extra in (
-        (duplicates, "=", "there more than once, byte by byte", ""),
-        (near, "≈", "nearly the same as another", turned),
+    for across, said, advice in (
+        (True, "in two classes", "decide which label is right and delete the others"),
+        (False, "there more than once", "keep one; in two parts of a split they would tell the answer"),
     ):
-        across = [group for group in groups if len(set(labels[list(group)])) > 1]
-        within = [group for group in groups if len(set(labels[list(group)])) == 1]
-        if across:
-            text = _listed([f" {sign} ".join(names[n] for n in group) for group in across])
-            what = f"{_many(len(across), 'picture')} {'is' if len(across) == 1 else 'are'} in two classes: {text}"
-            concerned = tuple(names[n] for group in across for n in group)
-            findings.append(Finding("mend", what, "decide which label is right and delete the others", concerned))
-        if within:
-            text = _listed([f" {sign} ".join(names[n] for n in group) for group in within])
-            what = f"{_many(len(within), 'picture')} {'is' if len(within) == 1 else 'are'} {said}{extra}: {text}"
-            concerned = tuple(names[n] for group in within for n in group)
-            advice = (
-                "keep one; in two parts of a split they would tell the answer"
-                if sign == "="
-                else ("look at them; keep one, or keep them in one part of the split")
-            )
-            findings.append(Finding("mend" if sign == "=" else "check", what, advice, concerned))
+        groups = [group for group in duplicates if (len(set(labels[list(group)])) > 1) == across]
+        if groups:
+            text = _listed([" = ".join(names[n] for n in group) for group in groups])
+            what = f"{_many(len(groups), 'picture')} {'is' if len(groups) == 1 else 'are'} {said}: {text}"
+            findings.append(Finding("mend", what, advice, tuple(names[n] for group in groups for n in group)))
     return findings
+
+
+def _alike(
+    names: Sequence[str], labels: np.ndarray, near: Sequence[tuple[int, int]], posed: set[tuple[int, int]]
+) -> list[Finding]:
+    findings = []
+    for across, said, advice in (
+        (True, " in two classes", "look at them: if they are one picture, decide which label is right"),
+        (False, "", "look at them: keep one, or keep them in one part of the split"),
+    ):
+        pairs = [pair for pair in near if (labels[pair[0]] != labels[pair[1]]) == across]
+        if pairs:
+            turned = len(posed.intersection(pairs))
+            more = f" ({turned} mirrored or turned)" if turned else ""
+            text = _listed([f"{names[one]} ≈ {names[other]}" for one, other in pairs])
+            what = f"{_many(len(pairs), 'pair')} look{'s' if len(pairs) == 1 else ''} alike{said}{more}: {text}"
+            findings.append(
+                Finding("check", what, advice, tuple(dict.fromkeys(names[n] for pair in pairs for n in pair)))
+            )
+    return findings
+
+
+def _chained(groups: np.ndarray) -> list[Finding]:
+    largest = int(np.bincount(groups).max(initial=0))
+    if largest < FEW_PICTURES or largest <= CHAINED * len(groups):
+        return []
+    what = f"one by one, looks connect {largest:,} pictures to one group"
+    advice = "if all pictures of this kind look alike, split by a rule and with looks=False"
+    return [Finding("check", what, advice, ())]
 
 
 def _class_sizes(class_names: Sequence[str], labels: np.ndarray) -> list[Finding]:

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tarfile
 import threading
+import warnings
 import zipfile
 from functools import partial
 from pathlib import Path
@@ -93,7 +94,8 @@ def breaks_off(content, after, times=1, ranges=True):
 def zipped(members):
     """Return a zip archive of {name or ZipInfo: bytes}."""
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that there are two of a name is the point
         for name, content in members.items():
             archive.writestr(name, content)
     return buffer.getvalue()
@@ -111,6 +113,7 @@ def tarred(members, mode="w:gz"):
 
 
 PETS = {
+    "PetImages/": b"",  # a folder
     "readme[1].txt": b"read me",
     "MSR-LA - 3467.docx": b"licence",
     "PetImages/Cat/0.jpg": b"a cat" * 3000,
@@ -235,6 +238,47 @@ def test_many_cuts_are_no_reason_to_give_up_as_long_as_something_arrives(data, e
         expect(address, PETS_ZIP)
         download("cats_vs_dogs")
     assert len(asked) == 8 and asked[7] == "bytes=17500-"
+
+
+def test_a_slow_server_that_keeps_sending_is_waited_for(data, expect, monkeypatch):
+    monkeypatch.setattr(_downloads, "_SILENCE", 0.2)
+
+    def answer(handler, over):
+        begin(handler, len(PETS_ZIP))
+        for start in range(0, len(PETS_ZIP), 4000):
+            handler.wfile.write(PETS_ZIP[start : start + 4000])
+            over.wait(0.08)
+
+    with serving(answer) as (address, asked):
+        expect(address, PETS_ZIP)
+        download("cats_vs_dogs")
+    assert len(asked) == 1
+
+
+def test_a_server_without_an_announced_length_may_end_too_soon(data, expect):
+    """Then the hash judges; and a server that has nothing beyond what we have says 416."""
+
+    def answer(handler, over):
+        if handler.headers.get("Range"):
+            begin(handler, 0, 416)
+        else:
+            handler.send_response(200)
+            handler.end_headers()
+            handler.wfile.write(PETS_ZIP[:-1])
+
+    assert "not the file that the course knows" in fails(data, expect, answer)
+
+    def all_but_the_end(handler, over):
+        if handler.headers.get("Range"):
+            begin(handler, 0, 416)
+        else:
+            begin(handler, len(PETS_ZIP) + 1)
+            handler.wfile.write(PETS_ZIP)
+
+    with serving(all_but_the_end) as (address, asked):
+        expect(address, PETS_ZIP)
+        assert files_in(download("cats_vs_dogs"))
+    assert len(asked) == 2
 
 
 def test_an_archive_put_there_by_hand_needs_no_network(data, expect):
@@ -431,7 +475,7 @@ MALICIOUS = {
         gzip.compress(link("x", "", tarfile.XHDTYPE).tobuf()[:124] + b"77777777777\0" + bytes(900_000)),
         "is damaged",
     ),
-    "tar: not compressed, cut off": (tarred(PETS, "w")[:3000], "is damaged"),
+    "tar: not compressed, cut off": (tarred(PETS, "w")[:4000], "is damaged"),
     "no archive": (b"<html>Sorry</html>" * 100, "is damaged"),
 }
 
