@@ -8,11 +8,14 @@ import json
 import logging
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from filelock import FileLock
 
 from course_utils._storage import data_folder
 from course_utils.images import did_you_mean, silent_stderr
@@ -47,6 +50,35 @@ def models_folder() -> Path:
     return folder
 
 
+@contextmanager
+def conversion(what: str) -> Iterator[None]:
+    """Keep a converter's talk off the page while a block runs, and show in one line what is being made.
+
+    Converters report each of their steps, on three ways: as warnings, through a logger, and from compiled code straight
+    to the error stream. What goes wrong is raised all the same.
+
+    Parameters
+    ----------
+    what : str
+        Such as the name of the file; stays on the page when the block ends.
+    """
+    from course_utils._live import LiveLine  # IPython takes half a second, which the command line need not wait for
+
+    line = LiveLine(what)
+    line.update("being converted …")
+    loggers = {logging.getLogger(name): logging.getLogger(name).level for name in ("tf2onnx", "tensorflow", "absl")}
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(), silent_stderr():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, before in loggers.items():
+            logger.setLevel(before)
+        line.rest()
+
+
 def for_use(model: "keras.Model") -> "keras.Model":
     """Return the model as it is to be exported: in inference mode whatever layers it has.
 
@@ -62,7 +94,7 @@ def for_use(model: "keras.Model") -> "keras.Model":
 
     Notes
     -----
-    Lesson 11, section 11.2: a Random* layer inside of a model makes an exported file answer differently each time,
+    Lesson 11, section 11.3: a Random* layer inside of a model makes an exported file answer differently each time,
     because Keras exports a plain call, and that leaves such a layer in training mode.
     """
     import keras
@@ -91,10 +123,11 @@ def export_saved_model(model: "keras.Model", folder: Path) -> Path:
 
     Notes
     -----
-    Lesson 11, section 11.2.
+    Lesson 11, section 11.3.
     """
     version = Path(folder) / "1"
-    for_use(model).export(version, verbose=False)
+    with conversion(f"{version.parent.name}/{version.name}"):
+        for_use(model).export(version, verbose=False)
     return version
 
 
@@ -117,18 +150,12 @@ def export_onnx(model: "keras.Model", file: Path, notes: Notes) -> Path:
 
     Notes
     -----
-    Lesson 11, section 11.2.
+    Lesson 11, section 11.3.
     """
     import onnx
 
-    logger = logging.getLogger("tf2onnx")
-    before = logger.level
-    logger.setLevel(logging.ERROR)  # it warns of versions that it has not been tried with
-    try:
-        with silent_stderr():
-            for_use(model).export(file, format="onnx", verbose=False)
-    finally:
-        logger.setLevel(before)
+    with conversion(Path(file).name):
+        for_use(model).export(file, format="onnx", verbose=False)
     graph = onnx.load(file)
     onnx.helper.set_model_props(graph, _as_text(notes))
     onnx.save(graph, file)
@@ -155,7 +182,7 @@ def export_litert(saved_model: Path, file: Path, examples: np.ndarray | None = N
 
     Notes
     -----
-    Lesson 11, sections 11.2 and 11.4.
+    Lesson 11, sections 11.3 and 11.5.
     """
     import tensorflow as tf
 
@@ -165,7 +192,7 @@ def export_litert(saved_model: Path, file: Path, examples: np.ndarray | None = N
         converter.representative_dataset = lambda: ([picture[None].astype(np.float32)] for picture in examples)
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         converter.inference_input_type = converter.inference_output_type = tf.uint8
-    with silent_stderr():
+    with conversion(Path(file).name):
         content = converter.convert()
     Path(file).write_bytes(content)
     return Path(file)
@@ -177,7 +204,7 @@ def load(path: Path | str, engine: str | None = None) -> Runner:
     Parameters
     ----------
     path : Path or str
-        A ``.keras``, ``.onnx`` or ``.tflite`` file, or the folder of a SavedModel (also the one above it, with versions).
+        A ``.keras``, ``.onnx`` or ``.tflite`` file, or the folder of a SavedModel, or of its versions.
     engine : str, optional
         ``"opencv"`` runs an ONNX file with OpenCV instead of ONNX Runtime.
 
@@ -196,7 +223,7 @@ def load(path: Path | str, engine: str | None = None) -> Runner:
 
     Notes
     -----
-    Lesson 11, section 11.3.
+    Lesson 11, section 11.4.
     """
     path = Path(path).expanduser()
     if not path.exists():
@@ -222,28 +249,79 @@ def save_notes(path: Path, notes: Notes) -> Path:
     return file
 
 
-def publish(files: Sequence[Path], folder: Path | None = None) -> list[Path]:
-    """Copy finished files to where they are used, each whole or not at all, over what was there before.
+def read_notes(path: Path | str, outputs: int, kept: dict[str, str] | None = None) -> Notes:
+    """Return what is known of a model's answers.
 
     Parameters
     ----------
-    files : sequence of Path
-        Such as a model and its notes.
+    path : Path or str
+        The model file; the ``.json`` file of the same name beside it is read.
+    outputs : int
+        How many numbers the model gives a picture. One number is the probability of the second of two classes.
+    kept : dict, optional
+        What the model file itself says, in place of the file beside it.
+
+    Returns
+    -------
+    Notes
+        If nothing is known, the classes are called “class 0”, “class 1” and so on, and every answer is sure.
+
+    Raises
+    ------
+    ExportError
+        If the notes cannot be read, or name another number of classes than the model has.
+    """
+    beside = Path(path).with_suffix(".json")
+    try:
+        if kept is None:
+            kept = json.loads(beside.read_text(encoding="utf-8")) if beside.is_file() else {}
+        kept = dict(kept)
+        names = [str(name) for name in json.loads(kept["class_names"])] if "class_names" in kept else None
+        notes = Notes(names, float(kept.get("sure_from", 0))) if names else None
+    except (ValueError, TypeError) as error:
+        raise ExportError(f"The notes of “{path}” are damaged ({_first_line(error)}): write them again.") from error
+    classes = max(2, outputs)
+    if notes is None:
+        return Notes([f"class {number}" for number in range(classes)])
+    if len(notes.class_names) != classes:
+        raise ExportError(
+            f"“{path}” answers for {classes} classes, but {len(notes.class_names)} names are kept with it: write them "
+            "again."
+        )
+    return notes
+
+
+def publish(results: Sequence[Path], folder: Path | None = None) -> list[Path]:
+    """Copy finished files and folders to where they are used, each whole or not at all, over what was there before.
+
+    Parameters
+    ----------
+    results : sequence of Path
+        Such as a model and its notes, or the folder of a SavedModel.
     folder : Path, optional
         By default `models_folder`.
 
     Returns
     -------
     list of Path
-        The new files.
+        The new files and folders.
+
+    Notes
+    -----
+    Lesson 11, section 11.9.
     """
     folder = models_folder() if folder is None else Path(folder)
     published = []
-    for file in map(Path, files):
-        # A reader sees the old file or the new one, never half of it: the name changes hands in one step.
-        with tempfile.TemporaryDirectory(prefix=".part-", dir=folder) as scratch:
-            copy = Path(shutil.copy(file, scratch))
-            published.append(copy.replace(folder / file.name))
+    with FileLock(folder / ".publish.lock"), tempfile.TemporaryDirectory(prefix=".part-", dir=folder) as scratch:
+        for result in map(Path, results):
+            copy, target = Path(scratch) / result.name, folder / result.name
+            if result.is_dir():
+                shutil.copytree(result, copy)
+                if target.exists():  # a folder cannot be replaced in one step as a file can
+                    target.rename(Path(scratch) / f"{result.name}.old")
+            else:
+                shutil.copy(result, copy)
+            published.append(copy.replace(target))
     return published
 
 
@@ -262,7 +340,7 @@ def both_classes(answers: np.ndarray) -> np.ndarray:
 
     Raises
     ------
-    ValueError
+    ExportError
         If these are no probabilities (logits, for example).
     """
     answers = np.asarray(answers, np.float64)
@@ -270,25 +348,8 @@ def both_classes(answers: np.ndarray) -> np.ndarray:
         answers = np.concatenate([1 - answers, answers], axis=1)
     sums = answers.sum(axis=1, keepdims=True)
     if not (np.all(answers >= -0.01) and np.all(np.abs(sums - 1) < 0.05)):  # the steps of 8-bit files leave room
-        raise ValueError("The model gives no probabilities: let it end in a sigmoid or a softmax.")
+        raise ExportError("The model gives no probabilities: let it end in a sigmoid or a softmax.")
     return answers.clip(0) / answers.clip(0).sum(axis=1, keepdims=True)
-
-
-def _notes(path: Path, outputs: int, kept: dict[str, str] | None = None) -> Notes:
-    """Return what is known of a model's answers, from `kept` or else from the file beside it."""
-    beside = path.with_suffix(".json")
-    if kept is None:
-        try:
-            kept = json.loads(beside.read_text(encoding="utf-8")) if beside.is_file() else {}
-        except ValueError as error:
-            raise ExportError(f"“{beside}” is damaged ({_first_line(error)}): write it again with save_notes.") from error
-    classes = max(2, outputs)  # one output is the probability of the second of two classes
-    if "class_names" not in kept:
-        return Notes([f"class {number}" for number in range(classes)])
-    notes = Notes(json.loads(kept["class_names"]), float(kept["sure_from"]))
-    if len(notes.class_names) != classes:
-        raise ExportError(f"“{path}” answers for {classes} classes, but {len(notes.class_names)} names are kept with it.")
-    return notes
 
 
 def _as_text(notes: Notes) -> dict[str, str]:
@@ -307,26 +368,26 @@ def _load_keras(path: Path) -> Runner:
     def answer(batch: np.ndarray) -> np.ndarray:
         return np.asarray(model(np.asarray(batch, np.float32), training=False))
 
-    return Runner(answer, tuple(model.input_shape[1:]), _notes(path, model.output_shape[-1]))
+    return Runner(answer, tuple(model.input_shape[1:]), read_notes(path, model.output_shape[-1]))
 
 
 def _load_saved_model(path: Path) -> Runner:
     import tensorflow as tf
 
     versions = sorted((p for p in path.iterdir() if p.name.isdigit()), key=lambda p: int(p.name))
-    path = path if (path / "saved_model.pb").is_file() or not versions else versions[-1]
-    if not (path / "saved_model.pb").is_file():
+    inner = path if (path / "saved_model.pb").is_file() or not versions else versions[-1]
+    if not (inner / "saved_model.pb").is_file():
         raise ExportError(f"The folder “{path}” holds no SavedModel: pass the one with the file saved_model.pb.")
-    loaded = tf.saved_model.load(str(path))
+    loaded = tf.saved_model.load(str(inner))
     signature = loaded.signatures["serving_default"]
     ((name, entry),) = signature.structured_input_signature[1].items()
     ((_, exit_),) = signature.structured_outputs.items()
 
-    def answer(batch: np.ndarray, _kept_alive: object = loaded) -> np.ndarray:  # a signature does not hold its weights
+    def answer(batch: np.ndarray, _kept_alive: object = loaded) -> np.ndarray:  # the signature alone need not
         (result,) = signature(**{name: tf.constant(np.asarray(batch), entry.dtype)}).values()
         return result.numpy()
 
-    return Runner(answer, tuple(entry.shape[1:]), _notes(path, exit_.shape[-1]))
+    return Runner(answer, tuple(entry.shape[1:]), read_notes(path, exit_.shape[-1]))
 
 
 def _load_onnx(path: Path) -> Runner:
@@ -339,7 +400,7 @@ def _load_onnx(path: Path) -> Runner:
         return session.run(None, {entry.name: np.asarray(batch, np.float32)})[0]
 
     kept = session.get_modelmeta().custom_metadata_map
-    return Runner(answer, tuple(entry.shape[1:]), _notes(path, session.get_outputs()[0].shape[-1], kept))
+    return Runner(answer, tuple(entry.shape[1:]), read_notes(path, session.get_outputs()[0].shape[-1], kept))
 
 
 def _load_opencv(path: Path) -> Runner:
@@ -358,7 +419,7 @@ def _load_opencv(path: Path) -> Runner:
         network.setInput(np.ascontiguousarray(batch, np.float32))
         return network.forward().copy()
 
-    return Runner(answer, tuple(shape), _notes(path, exit_shape[-1], kept))
+    return Runner(answer, tuple(shape), read_notes(path, exit_shape[-1], kept))
 
 
 def _load_litert(path: Path) -> Runner:
@@ -377,7 +438,7 @@ def _load_litert(path: Path) -> Runner:
             rows.append(_as_float(interpreter.get_tensor(exit_["index"]), exit_))
         return np.concatenate(rows)
 
-    return Runner(answer, tuple(int(n) for n in entry["shape"][1:]), _notes(path, int(exit_["shape"][-1])))
+    return Runner(answer, tuple(int(n) for n in entry["shape"][1:]), read_notes(path, int(exit_["shape"][-1])))
 
 
 def _quantised(values: np.ndarray, details: dict) -> np.ndarray:

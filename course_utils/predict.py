@@ -1,6 +1,6 @@
 """Ask a finished model about pictures: ``python -m course_utils.predict PICTURE_OR_FOLDER``.
 
-Lesson 11, section 11.9, uses it. With an ONNX file it starts in well under a second, because no framework is loaded.
+Lesson 11, section 11.10, uses it. With an ONNX file it starts in well under a second, because no framework is loaded.
 """
 
 import argparse
@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 import course_utils  # noqa: F401  (before TensorFlow, which a .keras file needs)
-from course_utils.export import ExportError, Runner, both_classes, load, models_folder
+from course_utils.export import ExportError, Notes, Runner, both_classes, load, models_folder
 from course_utils.images import ImageError, did_you_mean, read_image
 
 BATCH = 16  # pictures in memory at a time
@@ -73,7 +73,7 @@ def fitted(picture: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
 
     Notes
     -----
-    Lesson 11, section 11.6.
+    Lesson 11, section 11.7.
     """
     height, width, channels = shape
     image = Image.fromarray(picture)
@@ -82,6 +82,15 @@ def fitted(picture: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
     if image.size != (width, height):
         image = ImageOps.fit(image, (width, height), method=Image.Resampling.BILINEAR)
     return np.asarray(image).reshape(shape)
+
+
+def judged(file: Path, probabilities: np.ndarray, notes: Notes) -> Prediction:
+    """Return what a row of probabilities, one for each class, says of a picture."""
+    best = int(np.argmax(probabilities))
+    each = {name: float(value) for name, value in zip(notes.class_names, probabilities, strict=True)}
+    return Prediction(
+        file, notes.class_names[best], float(probabilities[best]), bool(probabilities[best] >= notes.sure_from), each
+    )
 
 
 def predict_files(
@@ -104,7 +113,6 @@ def predict_files(
     ------
     Prediction
     """
-    names = model.notes.class_names
 
     def pictures() -> Iterator[tuple[Path, np.ndarray]]:
         for file in files:
@@ -117,9 +125,7 @@ def predict_files(
     while batch := list(itertools.islice(waiting, batch_size)):
         answers = both_classes(model.answer(np.stack([picture for _, picture in batch])))
         for (file, _), row in zip(batch, answers, strict=True):
-            best = int(np.argmax(row))
-            share = {name: float(value) for name, value in zip(names, row, strict=True)}
-            yield Prediction(file, names[best], float(row[best]), bool(row[best] >= model.notes.sure_from), share)
+            yield judged(file, row, model.notes)
 
 
 def find_pictures(places: Sequence[str | Path]) -> tuple[list[Path], list[str]]:
@@ -194,12 +200,12 @@ def _answer(options: argparse.Namespace, model: Runner) -> int:
     bar = tqdm(total=len(files), unit="picture", delay=2, leave=False, disable=not sys.stderr.isatty())
     failed = 0
 
-    def complain(_: object, sentence: str) -> None:
+    def complain(file: Path | None, sentence: str) -> None:
         nonlocal failed
         failed += 1
         with bar.external_write_mode(file=sys.stderr):
             print(sentence, file=sys.stderr)
-        bar.update(isinstance(_, Path))
+        bar.update(file is not None)
 
     for sentence in problems:
         complain(None, sentence)
@@ -213,6 +219,7 @@ def _answer(options: argparse.Namespace, model: Runner) -> int:
 
     with bar:
         write(counted(), model.notes.class_names)
+    sys.stdout.flush()
     return 1 if failed else 0
 
 
