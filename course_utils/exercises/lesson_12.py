@@ -250,7 +250,7 @@ def q2():
 
 
 @function(
-    inputs=lambda: [(0.5, 0.5), (0.9, 0.05), (0.5, 0.05), (0.95, 0.05), (0.99, 0.01), (0.8, 0.2), (0.99, 0.3)],
+    inputs=lambda: [(0.5, 0.5), (0.9, 0.05), (0.5, 0.05), (0.95, 0.05), (0.99, 0.01), (0.8, 0.2), (0.99, 0.2)],
     hints=(
         "A model that is right for exactly `share` of all sources passes n of them with what probability? That must be "
         "at most `risk`.",
@@ -268,7 +268,17 @@ def sources_needed(share, risk):
 
 @sources_needed.mistake("You rounded down or to the nearest: with one source too few the risk is above `risk`.")
 def rounded_down(share, risk):
-    return math.floor(math.log(risk) / math.log(share)) if share**1 != risk else 0
+    return math.floor(math.log(risk) / math.log(share))
+
+
+@sources_needed.mistake(
+    "One source too many in places: a model may pass in *at most* `risk` of all cases, so equal is enough."
+)
+def strictly_below(share, risk):
+    number = 1
+    while share**number >= risk:
+        number += 1
+    return number
 
 
 @sources_needed.mistake("A number of sources is whole: round up.")
