@@ -425,9 +425,9 @@ def zip_link(name):
     return member
 
 
-def zip_that_lies(claimed):
-    """Return a zip archive whose only member unpacks to 2 MB but claims `claimed` bytes."""
-    honest = zipped({"PetImages/Cat/0.jpg": bytes(2_000_000)})
+def zip_that_lies(claimed, members=1):
+    """Return a zip archive whose members unpack to 2 MB each but claim `claimed` bytes each."""
+    honest = zipped({f"PetImages/Cat/{number}.jpg": bytes(2_000_000) for number in range(members)})
     return honest.replace((2_000_000).to_bytes(4, "little"), claimed.to_bytes(4, "little"))
 
 
@@ -461,7 +461,7 @@ MALICIOUS = {
     "zip: absolute": (zipped(HARMLESS | {"/tmp_evil/evil.txt": b"x"}), "outside its folder"),
     "zip: a drive": (zipped(HARMLESS | {"C:\\evil.txt": b"x"}), "outside its folder"),
     "zip: symbolic link": (zipped(HARMLESS | {zip_link("PetImages/Cat/1.jpg"): b"/etc/passwd"}), "a link or a device"),
-    "zip: claims 10 GB": (zip_that_lies(2**32 - 2), "unpacks to more than"),
+    "zip: claims over 10 GB": (zip_that_lies(2**32 - 2, members=3), "unpacks to more than"),
     "zip: holds more than it claims": (zip_that_lies(1000), "is damaged"),
     "zip: many small ones": (zipped({f"PetImages/Cat/{n}.jpg": bytes(100_000) for n in range(11)}), "unpacks to more"),
     "zip: two of a name": (zipped({zipfile.ZipInfo("PetImages/Cat/0.jpg"): b"y"} | HARMLESS), "two files of the same"),
