@@ -177,7 +177,8 @@ def match(boxes: np.ndarray, scores: np.ndarray, truth: np.ndarray, threshold: f
     overlap = iou(boxes, truth)
     hits = np.zeros(len(overlap), bool)
     for row in np.argsort(-np.asarray(scores, np.float64), kind="stable"):
-        if overlap.shape[1] and (best := overlap[row].argmax()) is not None and overlap[row, best] >= threshold:
+        best = overlap[row].argmax() if overlap.shape[1] else None
+        if best is not None and overlap[row, best] >= threshold:
             hits[row] = True
             overlap[:, best] = -1  # taken
     return hits
@@ -406,7 +407,8 @@ def draw_boxes(
     for number, (x1, y1, x2, y2) in enumerate(_corners(boxes)):
         # imshow puts the centre of the first pixel at 0, its outer edge at −0.5.
         corner, width, height = (x1 - 0.5, y1 - 0.5), x2 - x1, y2 - y1
-        axis.add_patch(Rectangle(corner, width, height, fill=False, ec="black", lw=3.6, alpha=0.5))
+        if linestyle == "-":  # a dark rim, so that the frame shows on any picture
+            axis.add_patch(Rectangle(corner, width, height, fill=False, ec="black", lw=3.6, alpha=0.5))
         name = label if number == 0 else None
         axis.add_patch(Rectangle(corner, width, height, fill=False, ec=color, lw=2, ls=linestyle, label=name))
         if texts is not None:
