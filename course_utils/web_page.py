@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 MODEL_NAME = "solar_cells.keras"
 LARGEST_MB = 20
 KEPT_S = 600  # how long an upload stays, in seconds
+WAITING = "Waiting for a picture."
 _SIDE = 440  # pixels of the picture with the heat map
 
 
@@ -134,7 +135,7 @@ def build(file: Path) -> "gradio.Blocks":
 
     def answer(upload: str | None) -> tuple[str, dict[str, float] | None, np.ndarray | None, np.ndarray | None]:
         if upload is None:
-            return "", None, None, None
+            return WAITING, None, None, None
         try:
             with Path(upload).open("rb") as content:
                 picture = decode_image(content, Path(upload).name)
@@ -152,13 +153,15 @@ def build(file: Path) -> "gradio.Blocks":
     ) as page:
         gradio.Markdown("# What does the network see?\nDrop a picture. It stays on this computer.")
         upload = gradio.File(label=f"Picture, at most {LARGEST_MB} MB", height=120)
-        message = gradio.Markdown(elem_id="message")
+        message = gradio.Markdown(WAITING, elem_id="message")
         with gradio.Row():
             shown = gradio.Image(label="Your picture", interactive=False, buttons=[], height=300)
             heat = gradio.Image(label="What speaks for this answer", interactive=False, buttons=[], height=300)
             shares = gradio.Label(label="Probabilities")
         results = [message, shares, shown, heat]
-        upload.change(answer, upload, results, api_name="answer", concurrency_limit=1)
+        upload.change(
+            answer, upload, results, api_name="answer", concurrency_limit=1, show_progress_on=[shares, shown, heat]
+        )
     return page.queue(max_size=50)
 
 

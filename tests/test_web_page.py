@@ -1,0 +1,323 @@
+"""The web page of lesson 11, asked as a visitor does: a headless Chromium uploads real files.
+
+Where no Chromium is found, its tests are skipped by name (Debian: ``apt-get install chromium``). The picture in the
+README is made by ``COURSE_SCREENSHOT=1 python3 course.py test tests/test_web_page.py``, once lesson 11 has been run.
+"""
+
+import base64
+import contextlib
+import io
+import itertools
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import httpx
+import keras
+import numpy as np
+import pytest
+from keras import layers
+from PIL import Image
+
+from course_utils import export, web_page
+from course_utils.datasets import solar_cells
+from course_utils.export import ExportError, Notes
+
+ROOT = Path(web_page.__file__).resolve().parent.parent
+PICTURE = ROOT / "docs" / "pictures" / "web_page.png"
+WAIT_S = 60
+READY = "document.querySelector('input[type=file]') !== null && document.querySelector('#message') !== null"
+_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+CHROMIUM = next((found for name in _NAMES if (found := shutil.which(name))), None)
+needs_chromium = pytest.mark.skipif(
+    CHROMIUM is None, reason="no Chromium on this computer: the page is not tried in one"
+)
+
+
+class Tab:
+    """One visitor with cookies of their own, driven through Chrome's DevTools protocol."""
+
+    def __init__(self, port, address, width=1100, height=800):
+        websocket = pytest.importorskip("websocket")
+        version = httpx.get(f"http://127.0.0.1:{port}/json/version").json()
+        browser = websocket.create_connection(version["webSocketDebuggerUrl"], suppress_origin=True, timeout=WAIT_S)
+        self._numbers, self._connection, self.requests = itertools.count(1), browser, []
+        context = self.call("Target.createBrowserContext")["browserContextId"]
+        target = self.call("Target.createTarget", url="about:blank", browserContextId=context)["targetId"]
+        browser.close()
+        page = f"ws://127.0.0.1:{port}/devtools/page/{target}"
+        self._connection = websocket.create_connection(page, suppress_origin=True, timeout=WAIT_S)
+        self.call("Network.enable")
+        self.call("Page.enable")
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        self.call("Emulation.setDeviceMetricsOverride", **size)
+        self.call("Page.navigate", url=address)
+        self.wait_for(READY)
+
+    def call(self, method, **parameters):
+        """Send a command and return its result; requests of the page that are seen meanwhile are kept."""
+        number = next(self._numbers)
+        self._connection.send(json.dumps({"id": number, "method": method, "params": parameters}))
+        while True:
+            message = json.loads(self._connection.recv())
+            if message.get("method") == "Network.requestWillBeSent":
+                self.requests.append(message["params"]["request"]["url"])
+            if message.get("id") == number:
+                assert "error" not in message, message
+                return message["result"]
+
+    def ask(self, expression):
+        return self.call("Runtime.evaluate", expression=expression, returnByValue=True)["result"].get("value")
+
+    def wait_for(self, expression):
+        """Wait until an expression is true in the page, and return its value."""
+        end = time.monotonic() + WAIT_S
+        while not (value := self.ask(expression)):
+            assert time.monotonic() < end, f"not within {WAIT_S} s: {expression}\n{self.ask('document.body.innerText')}"
+            time.sleep(0.1)
+        return value
+
+    def upload(self, file):
+        root = self.call("DOM.getDocument")["root"]["nodeId"]
+        entry = self.call("DOM.querySelector", nodeId=root, selector="input[type=file]")["nodeId"]
+        self.call("DOM.setFileInputFiles", files=[str(file)], nodeId=entry)
+
+    def message(self):
+        """Wait for the sentence above the results, and return it."""
+        text = "document.querySelector('#message').innerText.trim()"
+        return self.wait_for(f"{text} !== {json.dumps(web_page.WAITING)} && {text}")
+
+    def screenshot(self):
+        return base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"])
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A model whose answer is known: how bright the picture is."""
+    folder = tmp_path_factory.mktemp("model")
+    entry = keras.Input((20, 20, 1), name="picture")
+    maps = layers.Conv2D(1, 1, name="maps")(entry)
+    answer = layers.Dense(1, activation="sigmoid")
+    network = keras.Model(entry, answer(layers.GlobalAveragePooling2D()(maps)))
+    network.get_layer("maps").set_weights([np.full((1, 1, 1, 1), 1 / 255), np.zeros(1)])
+    answer.set_weights([np.full((1, 1), 8.0), np.full(1, -4.0)])
+    network.save(folder / "small.keras")
+    export.save_notes(folder / "small.keras", Notes(["dark", "bright"], 0.9))
+    return folder / "small.keras"
+
+
+@pytest.fixture(scope="module")
+def uploads(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("uploads")
+    before = os.environ.get("GRADIO_TEMP_DIR")
+    os.environ["GRADIO_TEMP_DIR"] = str(folder)
+    yield folder
+    os.environ.pop("GRADIO_TEMP_DIR") if before is None else os.environ.update(GRADIO_TEMP_DIR=before)
+
+
+@pytest.fixture(scope="module")
+def address(model, uploads):
+    page = web_page.build(model)
+    yield web_page.start(page)
+    page.close(verbose=False)
+
+
+@pytest.fixture(scope="module")
+def port(tmp_path_factory):
+    """A Chromium that can reach this computer only; return the port of its DevTools."""
+    profile = tmp_path_factory.mktemp("profile")
+    options = ["--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--remote-debugging-port=0"]
+    options += ["--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1", "--disable-background-networking"]
+    options += [f"--user-data-dir={profile}", "about:blank"]
+    with subprocess.Popen([CHROMIUM, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
+        file, end = profile / "DevToolsActivePort", time.monotonic() + WAIT_S
+        while not (file.is_file() and file.read_text(encoding="utf-8").strip()):
+            assert time.monotonic() < end and running.poll() is None, "Chromium does not start"
+            time.sleep(0.1)
+        yield int(file.read_text(encoding="utf-8").splitlines()[0])
+        running.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            running.wait(10)
+        running.kill()
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    files = {}
+    for name, level in (("night", 20), ("noon", 240), ("dusk", 130)):
+        files[name] = tmp_path / f"{name}.png"
+        Image.new("L", (60, 60), level).save(files[name])
+    return files
+
+
+@needs_chromium
+def test_a_real_upload_is_answered_and_nothing_comes_from_outside(address, port, pictures, uploads):
+    tab = Tab(port, address)
+    tab.upload(pictures["noon"])
+    assert re.fullmatch(r"bright, 97 %\.", tab.message())
+    tab.wait_for("[...document.images].filter(i => i.complete && i.naturalWidth > 50).length >= 2")
+    text = tab.ask("document.body.innerText")
+    assert "bright" in text and "97%" in text and "dark" in text and "3%" in text
+    outside = [url for url in tab.requests if not url.startswith((address, "data:", "blob:"))]
+    assert tab.requests and not outside
+    assert any(uploads.rglob("noon.png"))  # where main() removes it at the end
+
+
+@needs_chromium
+def test_an_unsure_answer_says_so(address, port, pictures):
+    tab = Tab(port, address)
+    tab.upload(pictures["dusk"])
+    assert tab.message().endswith("The model is not sure enough to decide: ask a person.")
+
+
+@needs_chromium
+def test_a_text_that_is_called_jpg_is_one_clear_sentence(address, port, tmp_path):
+    (tmp_path / "holiday.jpg").write_text("This is no picture.", encoding="utf-8")
+    tab = Tab(port, address)
+    tab.upload(tmp_path / "holiday.jpg")
+    assert "“holiday.jpg” holds text and not a picture" in tab.message()
+    assert tab.ask("[...document.images].filter(i => i.naturalWidth > 50).length") == 0
+
+
+@needs_chromium
+def test_sixty_megabytes_are_refused_with_a_sentence(address, port, tmp_path, uploads):
+    (tmp_path / "huge.png").write_bytes(b"\x89PNG" + bytes(60_000_000))
+    tab = Tab(port, address)
+    tab.upload(tmp_path / "huge.png")
+    text = tab.wait_for("document.body.innerText.match(/exceed the maximum allowed size of [^\\n]*/)?.[0]")
+    assert "20.0 M" in text and "huge.png" in text
+    assert not any(uploads.rglob("huge.png"))
+
+
+@needs_chromium
+def test_two_visitors_at_once_get_their_own_answers(address, port, pictures):
+    tabs = {name: Tab(port, address) for name in ("night", "noon")}
+    for _ in range(3):  # again and again, so that they really meet
+        for tab in tabs.values():
+            tab.ask("document.querySelector('#message').remove()")
+            tab.call("Page.reload")
+            tab.wait_for(READY)
+        threads = [threading.Thread(target=tab.upload, args=(pictures[name],)) for name, tab in tabs.items()]
+        [thread.start() for thread in threads]
+        [thread.join() for thread in threads]
+        assert tabs["night"].message().startswith("dark, 9") and tabs["noon"].message().startswith("bright, 9")
+
+
+def test_a_program_that_sends_too_much_is_refused_too(address):
+    sent = {"files": ("huge.png", io.BytesIO(bytes(60_000_000)))}
+    assert httpx.post(f"{address}gradio_api/upload", files=sent, timeout=60).status_code == 413
+
+
+def test_it_listens_on_this_computer_only(address):
+    assert address.startswith("http://127.0.0.1:")
+    html = httpx.get(address).text
+    loaded = re.findall(r"(?:<script[^>]* src|<link[^>]* href)=\"([^\"]+)\"", html)
+    assert loaded and not [url for url in loaded if url.startswith(("http:", "https:", "//"))]
+    assert os.environ["GRADIO_ANALYTICS_ENABLED"] == "False"
+
+
+def test_answers_of_many_threads_do_not_mix(model):
+    explain, wrong = web_page.explainer(model), []
+
+    def visit(level, label):
+        for _ in range(20):
+            found, heat = explain(np.full((30, 40, 3), level, np.uint8))
+            if found.label != label or heat.shape != (440, 440, 3):
+                wrong.append(found)
+
+    threads = [threading.Thread(target=visit, args=visitor) for visitor in ((20, "dark"), (240, "bright")) * 2]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    assert not wrong
+
+
+def test_the_answer_is_that_of_the_formula(model):
+    found, heat = web_page.explainer(model)(np.full((20, 20, 3), 240, np.uint8))
+    assert found.probabilities["bright"] == pytest.approx(1 / (1 + np.exp(4 - 8 * 240 / 255)), abs=1e-4)
+    assert found.sure and heat.dtype == np.uint8
+
+
+def test_overlay_leaves_alone_what_is_cold():
+    heat = np.zeros((2, 2), np.float32)
+    picture = np.full((20, 20, 1), 100, np.uint8)
+    assert np.all(web_page.overlay(picture, heat) == 100)
+    heat[:, 1] = 3
+    result = web_page.overlay(picture, heat)
+    assert result.shape == (440, 440, 3) and np.all(result[:, :50] == 100)
+    assert np.all(result[:, -50:, 0] > 180) and np.all(result[:, -50:, 2] < result[:, -50:, 0])
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("smal.keras", r"There is no model .*did you mean “small\.keras”"),
+        ("a.onnx", "no .keras file"),
+        ("b.keras", "cannot be loaded"),
+    ],
+)
+def test_a_model_that_cannot_be_used_is_one_sentence(tmp_path, name, told):
+    (tmp_path / "small.keras").touch()
+    if name[1] == ".":
+        (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(ExportError, match=told):
+        web_page.explainer(tmp_path / name)
+
+
+def test_without_a_model_it_says_where_one_comes_from(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("COURSE_DATA", str(tmp_path))
+    assert web_page.main([]) == 2
+    error = capsys.readouterr().err
+    assert "run the notebook 11_deployment once" in error and len(error.splitlines()) == 1
+    (export.models_folder() / web_page.MODEL_NAME).touch()
+    assert web_page.default_model() == export.models_folder() / web_page.MODEL_NAME
+
+
+def test_main_runs_until_it_is_stopped(model, monkeypatch, capsys):
+    class Stopped:
+        def wait(self):
+            raise KeyboardInterrupt
+
+    monkeypatch.setenv("GRADIO_TEMP_DIR", "")
+    with monkeypatch.context() as patched:
+        patched.setattr(web_page.threading, "Event", Stopped)
+        patched.setattr(web_page, "start", lambda page, port, browser: f"http://127.0.0.1:{port}/")
+        assert web_page.main(["--model", str(model), "--port", "8123"]) == 0
+    assert capsys.readouterr().out == "The page is at http://127.0.0.1:8123/ (Ctrl+C ends it).\n"
+
+
+def test_a_taken_port_is_one_line(model, address, monkeypatch, capsys):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", "")
+    taken = re.search(r":(\d+)/", address)[1]
+    assert web_page.main(["--model", str(model), "--port", taken]) == 2
+    assert taken in capsys.readouterr().err
+
+
+@needs_chromium
+@pytest.mark.skipif(
+    "COURSE_SCREENSHOT" not in os.environ, reason="makes the README's picture, only when it is asked to"
+)
+def test_screenshot_for_the_readme(port, uploads):
+    page = web_page.build(web_page.default_model())
+    try:
+        tab = Tab(port, web_page.start(page), width=1000, height=640)
+        tab.upload(solar_cells() / "test" / "defective" / "cell0001.png")
+        tab.message()
+        tab.wait_for("[...document.images].filter(i => i.complete && i.naturalWidth > 50).length >= 2")
+        time.sleep(2)  # bars and borders move for a moment
+        picture = Image.open(io.BytesIO(tab.screenshot())).convert("RGB")
+        picture.quantize(256, kmeans=1, dither=Image.Dither.NONE).save(PICTURE, optimize=True)
+    finally:
+        page.close(verbose=False)
+    assert PICTURE.stat().st_size < 150_000
+
+
+def test_the_module_can_be_asked_for_help_without_a_framework():
+    code = "import sys; from course_utils import web_page; print({'tensorflow', 'keras', 'gradio'} & set(sys.modules))"
+    ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, encoding="utf-8")
+    assert ended.stdout == "set()\n" and ended.stderr == ""
