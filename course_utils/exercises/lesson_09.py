@@ -194,8 +194,8 @@ def q2():
     ],
     hints=(
         "Keep a list (or a set) of the objects that are still free. A report may only take one of those.",
-        "For each row: among the free columns find the one with the largest IoU. If that is at least the threshold, it is "
-        "a hit, and the column is no longer free.",
+        "For each row: among the free columns find the one with the largest IoU. If that is at least the threshold, it "
+        "is a hit, and the column is no longer free.",
     ),
     remark="So does COCO. PASCAL VOC looks at the best object only: if that is taken, it is a false alarm.",
 )
