@@ -39,7 +39,7 @@ LOG = ROOT / ".venv-install.log"
 FIRST_LESSON = "notebooks/01_environment_check.ipynb"
 OFFLINE = re.compile(
     "NewConnectionError|ConnectTimeout|ReadTimeout|name resolution|getaddrinfo|Network is unreachable|ProxyError"
-    "|Connection refused|Max retries exceeded|No matching distribution found"
+    "|Connection refused|Max retries exceeded|connection broken"
 )
 
 

@@ -149,6 +149,10 @@ def test_changed_requirements_are_installed_and_offline_is_one_sentence(project,
     assert len(offline.stderr.strip().splitlines()) == 1
     assert "No package index could be reached" in offline.stderr
     assert "called" not in offline.stdout  # never half-used
+    # An index that answers and does not have the package is another matter.
+    lacking = run(root, "lab", PIP_NO_INDEX="1", PIP_FIND_LINKS=str(tmp_path))
+    assert lacking.returncode == 1 and len(lacking.stderr.strip().splitlines()) == 1
+    assert "No matching distribution found for no-such-package-here==1.0" in lacking.stderr
     (root / "requirements.txt").write_text("./tiny-1.0-py3-none-any.whl\n")
     assert "called" in run(root, "test", "x").stdout
 
