@@ -220,13 +220,15 @@ def test_read_solar_cells_reads_the_file_itself_at_full_size(cells, monkeypatch)
 
 @pytest.mark.parametrize(
     "part, size, said",
-    [("Test", 160, "no part called 'Test'.*train, validation, test"), ("test", 0, "0 pixels.*from 1 to 300")]
-    + [("test", 301, "301 pixels.*from 1 to 300")],
+    [
+        ("Test", 160, "no part called 'Test'.*train, validation, test"),
+        ("test", 0, "0 pixels.*from 1 to 300"),
+        ("test", 301, "301 pixels.*from 1 to 300"),
+    ],
 )
 def test_read_solar_cells_names_what_is_wrong(part, size, said):
     with pytest.raises(ValueError, match=said):
         datasets.read_solar_cells(part, size)
-
 
 
 def test_preparation_killed_at_any_moment_is_finished_by_the_next(tmp_path, cells):
