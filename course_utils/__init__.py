@@ -5,8 +5,8 @@ the pictures come from?), ``weights`` (where do the pretrained networks come fro
 own picture in?), ``plots`` (how do I look at it?), ``claims`` (is what the text says true?), ``exercises`` (is my
 answer right?), ``progress`` (what have I solved?) and ``environment`` (is my computer ready?). ``preprocessing``,
 ``convolution``, ``descriptors`` (features by hand), ``training``, ``embeddings`` (features of frozen networks),
-``evaluation``, ``explain`` (heat maps), ``tuning``, ``detection``, ``pytorch`` and ``export`` keep what the lessons have
-shown once. ``audit`` (what is wrong with my folder?) and ``report`` are for pictures of your own; ``predict`` and
+``evaluation``, ``explain`` (heat maps), ``tuning``, ``detection``, ``pytorch`` and ``export`` keep what the lessons
+have shown once. ``audit`` (what is wrong with my folder?) and ``report`` are for pictures of your own; ``predict`` and
 ``web_page`` put a finished model to use.
 
 Import this package before NumPy and TensorFlow: then TensorFlow starts without a word, and two notebooks at once do not
