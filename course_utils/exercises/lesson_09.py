@@ -297,21 +297,21 @@ def interpolated():
     return (1 + 3 / 4 + 3 / 4) / 5
 
 
-@cats.mistake("You divided by the six reports. The average runs over the objects, five cats.")
+@cats.mistake("You divided by the seven reports. The average runs over the objects, five cats.")
 def by_reports():
-    return (1 + 2 / 3 + 3 / 4) / 6
+    return (1 + 2 / 3 + 3 / 4) / 7
 
 
 @cats.mistake(
     "You averaged the precision after every report. Only the rows with a hit count, divided by the five cats."
 )
 def all_rows():
-    return (1 + 1 / 2 + 2 / 3 + 3 / 4 + 3 / 5 + 3 / 6) / 6
+    return (1 + 1 / 2 + 2 / 3 + 3 / 4 + 3 / 5 + 3 / 6 + 3 / 7) / 7
 
 
 @cats.mistake("That is the precision of the whole list, at one threshold. AP takes the precision at every hit.")
 def precision_of_all():
-    return 3 / 6
+    return 3 / 7
 
 
 @cats.mistake("That is the recall: three of five cats. AP also asks in which order they were found.")
