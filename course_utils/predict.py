@@ -9,6 +9,7 @@ import itertools
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -22,6 +23,7 @@ from course_utils.images import ImageError, did_you_mean, read_image
 
 BATCH = 16  # pictures in memory at a time
 MODEL_NAME = "solar_cells.onnx"
+_PATIENCE_S = 2  # so long a user waits without a progress bar
 PICTURE_NAMES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".avif", ".ppm", ".heic")
 
 
@@ -197,14 +199,18 @@ def _answer(options: argparse.Namespace, model: Runner) -> int:
 
     files, problems = find_pictures(options.places)
     # On a terminal after two seconds; a bar in a log file would be noise.
-    bar = tqdm(total=len(files), unit="picture", delay=2, leave=False, disable=not sys.stderr.isatty())
-    failed = 0
+    bar = tqdm(total=len(files), unit="picture", delay=_PATIENCE_S, leave=False, disable=not sys.stderr.isatty())
+    start, failed = time.monotonic(), 0
+
+    def make_room() -> None:
+        if time.monotonic() - start > _PATIENCE_S:  # before, there is no bar whose line an answer could end up in
+            bar.clear()
 
     def complain(file: Path | None, sentence: str) -> None:
         nonlocal failed
         failed += 1
-        with bar.external_write_mode(file=sys.stderr):
-            print(sentence, file=sys.stderr)
+        make_room()
+        print(sentence, file=sys.stderr)
         bar.update(file is not None)
 
     for sentence in problems:
@@ -213,8 +219,8 @@ def _answer(options: argparse.Namespace, model: Runner) -> int:
 
     def counted() -> Iterator[Prediction]:
         for prediction in predict_files(files, model, complain):
-            with bar.external_write_mode(file=sys.stdout):
-                yield prediction
+            make_room()
+            yield prediction
             bar.update()
 
     with bar:

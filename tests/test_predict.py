@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import tqdm
 from PIL import Image
 
 from course_utils import export, predict
@@ -201,6 +202,31 @@ def test_a_reader_that_leaves_and_a_user_who_stops(capsys, monkeypatch, model, f
 
     monkeypatch.setattr(predict, "_as_lines", raising(KeyboardInterrupt()))
     assert run(capsys, folder, "--model", model) == (130, "", "Stopped.\n")
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_progress_is_for_terminals_and_for_those_who_wait(capsys, monkeypatch, model, folder, terminal):
+    seen = []
+
+    class Bar(tqdm.tqdm):
+        def __init__(self, *arguments, **options):
+            seen.append(options)
+            super().__init__(*arguments, **options)
+
+    monkeypatch.setattr(tqdm, "tqdm", Bar)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    (folder / "text.jpg").write_text("This is no picture.", encoding="utf-8")
+    code, out, err = run(capsys, folder, "--model", model)
+    assert code == 1 and len(out.splitlines()) == 3
+    assert len(err.split("\n")) == 2 and "%|" not in err  # it was over within two seconds
+    assert seen[0]["disable"] is not terminal and seen[0]["delay"] == 2 and seen[0]["total"] == 4
+
+
+def test_a_long_run_on_a_terminal_shows_a_bar_that_makes_room(capsys, monkeypatch, model, folder):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setattr(predict, "_PATIENCE_S", 0)
+    code, out, err = run(capsys, folder, "--model", model)
+    assert code == 0 and len(out.splitlines()) == 3 and "%|" in err and "/3" in err
 
 
 def command(*arguments, **options):
