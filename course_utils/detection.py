@@ -337,7 +337,7 @@ def sliding_windows(
 
 
 def square_around(boxes: np.ndarray, margin: float = 1.0) -> np.ndarray:
-    """Return the smallest squares around boxes, enlarged by a factor about their centres. Lesson 09, section 9.6.
+    """Return the smallest squares around boxes, enlarged by a factor about their centres. Lesson 09, section 9.5.
 
     Parameters
     ----------
@@ -358,7 +358,7 @@ def square_around(boxes: np.ndarray, margin: float = 1.0) -> np.ndarray:
 
 
 def cut_out(image: np.ndarray, boxes: np.ndarray, size: int) -> np.ndarray:
-    """Cut boxes out of a picture and bring each to the same size. Lesson 09, section 9.6.
+    """Cut boxes out of a picture and bring each to the same size. Lesson 09, section 9.5.
 
     Parameters
     ----------
