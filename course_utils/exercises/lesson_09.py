@@ -7,6 +7,7 @@ from course_utils.exercises.engine import function, quiz, value
     inputs=lambda: [
         ((0, 0, 50, 20), 100, 200),
         ((10, 20, 40, 30), 100, 100),
+        ((5, 8, 35, 21), 100, 100),
         ((170, 66, 110, 108), 512, 512),
         ((0, 0, 640, 480), 480, 640),
         ((600, 8, 32, 64), 480, 640),
@@ -65,6 +66,13 @@ def percentages(box, picture_height, picture_width):
     return tuple(100 * number for number in to_yolo.reference(box, picture_height, picture_width))
 
 
+@to_yolo.mistake("You halve with `//`, which cuts off half a pixel. A centre may lie between two pixels: use `/`.")
+def whole_pixels(box, picture_height, picture_width):
+    x, y, width, height = box
+    centre = (x + width // 2) / picture_width, (y + height // 2) / picture_height
+    return *centre, width / picture_width, height / picture_height
+
+
 @to_yolo.mistake("Width and height are halved too. Only the way to the centre is half of them; the size stays whole.")
 def halved_size(box, picture_height, picture_width):
     x, y, width, height = to_yolo.reference(box, picture_height, picture_width)
@@ -89,6 +97,7 @@ def q1():
         (12, 10, 10, 2),
         (20, 20, 10, 1),
         (21, 31, 10, 5),
+        (23, 41, 10, 1),
         (64, 96, 16, 4),
         (9, 30, 10, 1),
         (480, 640, 25, 2),
@@ -160,6 +169,15 @@ def added(height, width, window, stride):
     while min(height, width) >= window:
         total += (height - window) // stride + 1 + (width - window) // stride + 1
         height, width = height // 2, width // 2
+    return total
+
+
+@count_windows.mistake("You round half the side up. The copies are rounded down: `//` does that.")
+def rounded_up(height, width, window, stride):
+    total = 0
+    while min(height, width) >= window:
+        total += ((height - window) // stride + 1) * ((width - window) // stride + 1)
+        height, width = (height + 1) // 2, (width + 1) // 2
     return total
 
 
