@@ -6,6 +6,7 @@ Nothing is fetched from outside, nothing leaves the computer, and uploads are re
 
 import argparse
 import os
+import signal
 import sys
 import tempfile
 import threading
@@ -217,11 +218,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(error, file=sys.stderr)
             return 2
         print(f"The page is at {address} (Ctrl+C ends it).", flush=True)
+        before = signal.signal(signal.SIGTERM, _as_ctrl_c)  # a system that shuts down asks this way: uploads go too
         try:
             threading.Event().wait()
         except KeyboardInterrupt:
             page.close(verbose=False)
+        finally:
+            signal.signal(signal.SIGTERM, before)
     return 0
+
+
+def _as_ctrl_c(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -69,6 +70,8 @@ class Tab:
             if message.get("method") == "Network.requestWillBeSent":
                 self.requests.append(message["params"]["request"]["url"])
             if message.get("id") == number:
+                if method == "Runtime.evaluate" and "error" in message:  # asked while one page gives way to the next
+                    return {"result": {}}
                 assert "error" not in message, message
                 return message["result"]
 
@@ -197,12 +200,8 @@ def test_sixty_megabytes_are_refused_with_a_sentence(address, port, tmp_path, up
 
 @needs_chromium
 def test_two_visitors_at_once_get_their_own_answers(address, port, pictures):
-    tabs = {name: Tab(port, address) for name in ("night", "noon")}
     for _ in range(3):  # again and again, so that they really meet
-        for tab in tabs.values():
-            tab.ask("document.querySelector('#message').remove()")
-            tab.call("Page.reload")
-            tab.wait_for(READY)
+        tabs = {name: Tab(port, address) for name in ("night", "noon")}
         threads = [threading.Thread(target=tab.upload, args=(pictures[name],)) for name, tab in tabs.items()]
         [thread.start() for thread in threads]
         [thread.join() for thread in threads]
@@ -278,10 +277,15 @@ def test_without_a_model_it_says_where_one_comes_from(monkeypatch, tmp_path, cap
     assert web_page.default_model() == export.models_folder() / web_page.MODEL_NAME
 
 
-def test_main_runs_until_it_is_stopped(model, monkeypatch, capsys):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_main_runs_until_it_is_stopped_and_removes_uploads(model, monkeypatch, capsys, number):
+    seen = []
+
     class Stopped:
         def wait(self):
-            raise KeyboardInterrupt
+            seen.append(Path(os.environ["GRADIO_TEMP_DIR"]))
+            assert seen[0].is_dir()
+            signal.raise_signal(number)
 
     monkeypatch.setenv("GRADIO_TEMP_DIR", "")
     with monkeypatch.context() as patched:
@@ -289,6 +293,7 @@ def test_main_runs_until_it_is_stopped(model, monkeypatch, capsys):
         patched.setattr(web_page, "start", lambda page, port, browser: f"http://127.0.0.1:{port}/")
         assert web_page.main(["--model", str(model), "--port", "8123"]) == 0
     assert capsys.readouterr().out == "The page is at http://127.0.0.1:8123/ (Ctrl+C ends it).\n"
+    assert not seen[0].exists()
 
 
 def test_a_taken_port_is_one_line(model, address, monkeypatch, capsys):

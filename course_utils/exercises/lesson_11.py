@@ -52,6 +52,16 @@ def minus_zero(values, step, zero):
     return quantise.reference(values, step, -zero)
 
 
+@quantise.mistake("You divide the zero point by the step as well. It is counted in steps already: add it afterwards.")
+def zero_divided(values, step, zero):
+    return np.clip(np.round((np.asarray(values) + zero) / step), -128, 127).astype(np.int8)
+
+
+@quantise.mistake("You cut off before you add the zero point. The ends −128…127 are those of the finished number.")
+def cut_too_early(values, step, zero):
+    return np.clip(np.clip(np.round(np.asarray(values) / step), -128, 127) + zero, -128, 127).astype(np.int8)
+
+
 @quantise.mistake("You left out the zero point.")
 def without_zero(values, step, zero):
     return quantise.reference(values, step, 0)
