@@ -1,5 +1,7 @@
 """Three detectors of lesson 09 on the same scenes: how good, how many questions to a network, how many milliseconds?"""
 
+import contextlib
+import io
 import re
 import statistics
 import sys
@@ -58,7 +60,8 @@ def trained(most_scenes: int | None) -> tuple[dict, float]:
     try:
         for cell in code_of_the_lesson():
             start = time.perf_counter()
-            exec(cell, names)
+            with contextlib.redirect_stdout(io.StringIO()):
+                exec(cell, names)
             if "train_network(detector" in cell:
                 seconds = time.perf_counter() - start
             # What the lesson verifies holds for its own scenes; claims are not the subject here.
@@ -70,7 +73,7 @@ def trained(most_scenes: int | None) -> tuple[dict, float]:
 
 def measure(quick: bool) -> _report.Result:
     """Train as the lesson does, then ask each detector about the same new scenes, one picture at a time."""
-    names, training = trained(20 if quick else None)
+    names, training = trained(64 if quick else None)
     scenes = datasets.digit_scenes("test", 6 if quick else SCENES, seed=1)  # others than those of the lesson
     rows = []
     for title, function in DETECTORS.items():
