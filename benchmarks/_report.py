@@ -41,7 +41,8 @@ import course_utils  # noqa: F401  (before TensorFlow, which then starts without
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 PAGE = ROOT / "docs" / "benchmarks.md"
-ORDER = ("paper_protocol", "time_to_accuracy", "convolution", "pipeline", "course")  # on the page; others follow
+# on the page; others follow
+ORDER = ("paper_protocol", "time_to_accuracy", "convolution", "pipeline", "detectors", "exports", "course")
 PACKAGES = ("tensorflow", "tensorflow-cpu", "keras", "numpy", "scikit-learn", "scikit-image", "opencv-python")
 HEAD = """\
 # Benchmarks

@@ -6,8 +6,8 @@ own picture in?), ``plots`` (how do I look at it?), ``claims`` (is what the text
 answer right?), ``progress`` (what have I solved?) and ``environment`` (is my computer ready?). ``preprocessing``,
 ``convolution``, ``descriptors`` (features by hand), ``training``, ``embeddings`` (features of frozen networks),
 ``evaluation``, ``explain`` (heat maps), ``tuning``, ``detection``, ``pytorch`` and ``export`` keep what the lessons
-have shown once. ``audit`` (what is wrong with my folder?) and ``report`` are for pictures of your own; ``predict`` and
-``web_page`` put a finished model to use.
+have shown once. ``audit`` (what is wrong with my folder?) and ``report`` are for pictures of your own; ``predict``,
+``web_page`` and ``contract`` (does a program read pictures as the model wants them?) put a finished model to use.
 
 Import this package before NumPy and TensorFlow: then TensorFlow starts without a word, and two notebooks at once do not
 slow each other down.
