@@ -29,6 +29,7 @@ from course_utils._storage import data_folder, prepared_once
 _SILENCE = 20.0  # seconds without an answer, or with hardly a byte, after which a server counts as unreachable
 _SLOWEST = 1000  # bytes a second; less than that, for _SILENCE seconds, counts as silence
 _ATTEMPTS = 3  # in a row that bring nothing new
+_PASSING = (429, 500, 502, 503, 504)  # what a server says when it is busy: worth another attempt
 _PAUSE = 1.0  # seconds before the second attempt, twice that before the third
 _CHUNK = 1 << 18
 _MOST_FILES = 200_000
@@ -168,15 +169,17 @@ def _fetch(url: str, output_file: str, _pooch: Any, *, name: str, size: int) -> 
             try:
                 _append(url, file, size, bar)
                 return
-            except requests.HTTPError as error:
-                raise _FetchError(f"the server answered with status {error.response.status_code}") from error
             # Two layers, two families of errors: requests until the answer begins, urllib3 after that.
             except (requests.RequestException, urllib3.exceptions.HTTPError, TimeoutError) as error:
+                status = getattr(getattr(error, "response", None), "status_code", None)
+                said = f"the server answered with status {status}"
+                if status is not None and status not in _PASSING:
+                    raise _FetchError(said) from error
                 arrived = file.stat().st_size
                 failures = failures + 1 if arrived <= longest else 0
                 longest = max(longest, arrived)
                 if failures == _ATTEMPTS:
-                    raise _FetchError(_why(error, arrived, size)) from error
+                    raise _FetchError(_why(error, arrived, size) if status is None else said) from error
                 time.sleep(_PAUSE * failures)
 
 

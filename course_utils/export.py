@@ -11,6 +11,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -235,11 +236,18 @@ def load(path: Path | str, engine: str | None = None) -> Runner:
         raise ExportError(f"“{path}” is in no format that is known here: pass a file that ends in {known}.")
     loader = _load_opencv if kind == ".onnx" and engine == "opencv" else loaders[kind]
     try:
-        return loader(path)
+        runner = loader(path)
     except ExportError:
         raise
     except Exception as error:  # each library has errors of its own for a damaged file
         raise ExportError(f"“{path}” cannot be loaded as a model ({_first_line(error)}): export it again.") from error
+    sides = [isinstance(side, Integral) and side > 0 for side in runner.shape]
+    if len(sides) != 3 or not all(sides) or runner.shape[2] not in (1, 3):
+        raise ExportError(
+            f"“{path}” takes pictures of the shape {tuple(runner.shape)}: export it for a fixed height and width, with "
+            "1 or 3 channels at the end."
+        )
+    return runner
 
 
 def save_notes(path: Path, notes: Notes) -> Path:

@@ -210,7 +210,7 @@ def _answer(options: argparse.Namespace, model: Runner) -> int:
         nonlocal failed
         failed += 1
         make_room()
-        print(sentence, file=sys.stderr)
+        print(_printable(sentence), file=sys.stderr)
         bar.update(file is not None)
 
     for sentence in problems:
@@ -224,15 +224,22 @@ def _answer(options: argparse.Namespace, model: Runner) -> int:
             bar.update()
 
     with bar:
-        write(counted(), model.notes.class_names)
+        answers = counted()
+        first = next(answers, None)  # a model that gives no probabilities fails here, before anything is written
+        write(itertools.chain([] if first is None else [first], answers), model.notes.class_names)
     sys.stdout.flush()
     return 1 if failed else 0
+
+
+def _printable(text: object) -> str:
+    """Return a text without what could move a terminal's cursor or forge a line: file names may hold anything."""
+    return "".join(letter if letter.isprintable() else "�" for letter in str(text))
 
 
 def _as_lines(predictions: Iterable[Prediction], _: list[str]) -> None:
     for one in predictions:
         doubt = "" if one.sure else "  (unsure: ask a person)"
-        print(f"{one.file}  {one.label}  {100 * one.probability:.0f} %{doubt}")
+        print(f"{_printable(one.file)}  {one.label}  {100 * one.probability:.0f} %{doubt}")
 
 
 def _as_json(predictions: Iterable[Prediction], _: list[str]) -> None:

@@ -91,6 +91,10 @@ def explainer(file: Path) -> Callable[[np.ndarray], tuple[Prediction, np.ndarray
             heat = grad_cam(model, ready, class_index=notes.class_names.index(found.label))
         return found, overlay(ready, heat)
 
+    try:  # so that a model that cannot be explained is noticed now, and not by the first visitor
+        explain(np.zeros((64, 64, 3), np.uint8))
+    except ValueError as error:
+        raise ExportError(f"“{file}” cannot be shown on the page: {error}") from error
     return explain
 
 
@@ -150,7 +154,7 @@ def build(file: Path) -> "gradio.Blocks":
         return said, found.probabilities, np.asarray(small), heat
 
     with gradio.Blocks(
-        title="Solar cells", analytics_enabled=False, delete_cache=(KEPT_S, KEPT_S), fill_width=False
+        title=f"What does {file.stem} see?", analytics_enabled=False, delete_cache=(KEPT_S, KEPT_S), fill_width=False
     ) as page:
         gradio.Markdown("# What does the network see?\nDrop a picture. It stays on this computer.")
         upload = gradio.File(label=f"Picture, at most {LARGEST_MB} MB", height=120)

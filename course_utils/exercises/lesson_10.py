@@ -472,6 +472,10 @@ _ENDING = "One is missing among the lines that build the network: what does `F.c
 _ADDED = (
     "One is missing in the loop over the batches: what does `backward` do with the gradients that are there already?"
 )
+_THROWN_AWAY = (
+    "Before line 8 the gradients of this batch have just been computed: to forget them there would leave nothing to "
+    "learn from. It must happen before `backward`."
+)
 _MODE = "One is missing behind that loop: `no_grad` does not change what the layers compute. What does?"
 
 
@@ -487,7 +491,8 @@ def _are_lines(lines):
         (_ONCE_AN_EPOCH, lambda lines: 5 not in lines),
         (_PRINTING, lambda lines: 11 not in lines),
         (_ENDING, lambda lines: 1 in lines),
-        (_ADDED, lambda lines: {6, 7, 8} & set(lines)),
+        (_THROWN_AWAY, lambda lines: 8 not in lines),
+        (_ADDED, lambda lines: {6, 7} & set(lines)),
         (_MODE, lambda lines: {9, 10} & set(lines)),
         (_TOO_MANY, lambda lines: len(set(lines)) == 3),
     ],
@@ -495,7 +500,7 @@ def _are_lines(lines):
         "One mistake is in how the network ends, one in the loop over the batches, one behind it.",
         "Go through the five lines of `train_epoch` and the two of `evaluate` in 10.3: which have no counterpart here?",
     ),
-    remark="It ends far below the training of 10.3, and not one line complains. So measure, and know what to expect.",
+    remark="Not one line complains. So measure, and know what to expect.",
 )
 def mistakes():
     return {1, 7, 9}
@@ -528,12 +533,17 @@ def answer_without_softmax():
 
 @mistakes.mistake(_ENDING)
 def softmax_overlooked():
-    return {6, 8, 9}
+    return {6, 7, 9}
 
 
 @mistakes.mistake(_ADDED)
 def gradients_overlooked():
     return {1, 9, 10}
+
+
+@mistakes.mistake(_THROWN_AWAY)
+def forgotten_before_the_step():
+    return {1, 8, 9}
 
 
 @mistakes.mistake(_MODE)
