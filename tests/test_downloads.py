@@ -329,6 +329,24 @@ def fails(data, expect, answer, content=PETS_ZIP, **more):
     return text
 
 
+def test_a_busy_server_is_asked_again_and_given_up_in_the_end(data, expect):
+    calls = []
+
+    def busy(handler, over):
+        calls.append(handler)
+        begin(handler, 0, 503)
+
+    assert "status 503" in fails(data, expect, busy) and len(calls) == 3
+
+    def busy_once(handler, over):
+        calls.append(handler)
+        begin(handler, 0, 429) if len(calls) == 4 else sends(PETS_ZIP)(handler, over)
+
+    with serving(busy_once) as (address, asked):
+        expect(address, PETS_ZIP)
+        assert (download("cats_vs_dogs") / "Cat").is_dir() and len(asked) == 2
+
+
 def test_another_file_is_refused(data, expect):
     text = fails(data, expect, sends(PETS_ZIP[:-1] + b"!"))
     assert "not the file that the course knows" in text and "deleted" in text

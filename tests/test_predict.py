@@ -135,6 +135,24 @@ def test_without_a_model_it_says_where_one_comes_from(capsys, monkeypatch, tmp_p
     assert code == 0 and "class 0  96 %" in out  # no names are kept with this one
 
 
+def test_a_model_that_takes_no_pictures_is_one_sentence(capsys, tmp_path, folder):
+    code, out, err = run(capsys, folder, "--model", brightness_model(tmp_path / "four.onnx", channels=4), "--json")
+    assert (code, out) == (2, "") and len(err.splitlines()) == 1
+    assert "shape (20, 20, 4)" in err and "1 or 3 channels" in err
+
+
+def test_an_answer_that_is_no_probability_leaves_no_half_list(capsys, model, folder, monkeypatch):
+    monkeypatch.setattr(predict, "load", lambda _: Runner(lambda batch: batch[:, 0, 0], (20, 20, 1), Notes(["a", "b"])))
+    code, out, err = run(capsys, folder, "--model", model, "--json")
+    assert (code, out) == (2, "") and "probabilit" in err
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows allows no such names")
+def test_a_file_name_cannot_forge_a_line(capsys, model, tmp_path):
+    code, out, _ = run(capsys, grey(tmp_path / "a\n\x1b[31mb.png", 230), "--model", model)
+    assert code == 0 and len(out.splitlines()) == 1 and "\x1b" not in out
+
+
 def test_a_model_that_is_none(capsys, tmp_path, folder):
     (tmp_path / "broken.onnx").write_bytes(b"no model")
     code, _, err = run(capsys, folder, "--model", tmp_path / "broken.onnx")
