@@ -208,7 +208,7 @@ def install(torch=False):
         if UNFINISHED.exists() or version_of([str(venv_python())]) not in SUPPORTED:
             # Nothing of an interrupted installation is trusted; pip's cache makes doing it again quick.
             python = supported_python()
-            size = "3.5 GB or more" if torch else "2.5 GB"
+            size = "4 GB or more" if torch else "3 GB"
             print(f"Making .venv with the packages of {' and '.join(files)} (once; about {size}) …", flush=True)
             if VENV.exists():
                 shutil.rmtree(str(VENV))
