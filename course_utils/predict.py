@@ -37,19 +37,24 @@ class Prediction(NamedTuple):
     probabilities: dict[str, float]  # of every class
 
 
-def default_model() -> Path:
+def default_model(name: str = MODEL_NAME) -> Path:
     """Return the file of the model that is asked if none is named: the one of lesson 11.
+
+    Parameters
+    ----------
+    name : str
+        In which of the formats that the lesson keeps: this command reads the ONNX file, the web page the .keras file.
 
     Raises
     ------
     ExportError
         If lesson 11 has not been run yet.
     """
-    file = models_folder() / MODEL_NAME
+    file = models_folder() / name
     if not file.is_file():
         raise ExportError(
             "There is no model yet: run the notebook 11_deployment once, which trains one and keeps it "
-            f"(as {MODEL_NAME}), or name a model of your own with --model FILE."
+            f"(as {name}), or name a model of your own with --model FILE."
         )
     return file
 

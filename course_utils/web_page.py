@@ -18,9 +18,9 @@ import numpy as np
 from PIL import Image
 
 import course_utils  # noqa: F401  (before TensorFlow)
-from course_utils.export import ExportError, both_classes, models_folder, read_notes
+from course_utils.export import ExportError, both_classes, read_notes
 from course_utils.images import ImageError, decode_image, did_you_mean
-from course_utils.predict import Prediction, fitted, judged
+from course_utils.predict import Prediction, default_model, fitted, judged
 
 if TYPE_CHECKING:
     import gradio
@@ -30,23 +30,6 @@ LARGEST_MB = 20
 KEPT_S = 600  # how long an upload stays, in seconds
 WAITING = "Waiting for a picture."
 _SIDE = 440  # pixels of the picture with the heat map
-
-
-def default_model() -> Path:
-    """Return the file of the model that the page asks if none is named: the one of lesson 11.
-
-    Raises
-    ------
-    ExportError
-        If lesson 11 has not been run yet.
-    """
-    file = models_folder() / MODEL_NAME
-    if not file.is_file():
-        raise ExportError(
-            "There is no model yet: run the notebook 11_deployment once, which trains one and keeps it "
-            f"(as {MODEL_NAME}), or name a .keras file of your own with --model FILE."
-        )
-    return file
 
 
 def explainer(file: Path) -> Callable[[np.ndarray], tuple[Prediction, np.ndarray]]:
@@ -216,7 +199,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="course-web-page-") as uploads:
         os.environ["GRADIO_TEMP_DIR"] = uploads
         try:
-            page = build((options.model or default_model()).expanduser())
+            page = build((options.model or default_model(MODEL_NAME)).expanduser())
             address = start(page, options.port, options.browser)
         except (ExportError, OSError) as error:
             print(error, file=sys.stderr)

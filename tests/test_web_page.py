@@ -274,7 +274,7 @@ def test_without_a_model_it_says_where_one_comes_from(monkeypatch, tmp_path, cap
     error = capsys.readouterr().err
     assert "run the notebook 11_deployment once" in error and len(error.splitlines()) == 1
     (export.models_folder() / web_page.MODEL_NAME).touch()
-    assert web_page.default_model() == export.models_folder() / web_page.MODEL_NAME
+    assert web_page.default_model(web_page.MODEL_NAME) == export.models_folder() / web_page.MODEL_NAME
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -308,7 +308,7 @@ def test_a_taken_port_is_one_line(model, address, monkeypatch, capsys):
     "COURSE_SCREENSHOT" not in os.environ, reason="makes the README's picture, only when it is asked to"
 )
 def test_screenshot_for_the_readme(port, uploads):
-    page = web_page.build(web_page.default_model())
+    page = web_page.build(web_page.default_model(web_page.MODEL_NAME))
     try:
         tab = Tab(port, web_page.start(page), width=1000, height=640)
         tab.upload(solar_cells() / "test" / "defective" / "cell0001.png")
