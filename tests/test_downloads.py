@@ -1,9 +1,7 @@
 """Downloads against a server on this machine: good, cut, wrong, slow and malicious; and processes at once."""
 
-import contextlib
 import gzip
 import hashlib
-import http.server
 import io
 import os
 import pickle
@@ -12,12 +10,12 @@ import stat
 import subprocess
 import sys
 import tarfile
-import threading
 import warnings
 import zipfile
 from functools import partial
 from pathlib import Path
 
+import loopback
 import numpy as np
 import pytest
 from PIL import Image
@@ -31,29 +29,9 @@ NOWHERE = "http://127.0.0.1:9"  # the discard port: nobody listens
 # --- a server and archives
 
 
-@contextlib.contextmanager
 def serving(answer):
-    """Run a server on this machine; yield its address and the list of byte ranges it was asked for."""
-    asked, over = [], threading.Event()
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            asked.append(self.headers.get("Range"))
-            with contextlib.suppress(OSError):  # the client may hang up
-                answer(self, over)
-
-        def log_message(self, *_):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads, server.block_on_close = True, False
-    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}", asked
-    finally:
-        over.set()
-        server.shutdown()
-        server.server_close()
+    """Run a server; yield its address and the list of byte ranges it was asked for."""
+    return loopback.serving(answer, lambda handler: handler.headers.get("Range"))
 
 
 def begin(handler, length, status=200, **headers):

@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import http.server
 import importlib.util
 import io
 import os
@@ -16,6 +15,7 @@ import zipfile
 from pathlib import Path
 
 import h5py
+import loopback
 import numpy as np
 import psutil
 import pytest
@@ -36,29 +36,9 @@ NOWHERE = "http://127.0.0.1:9"  # the discard port: nobody listens
 # ------------------------------------------------------------------------------------------------- helpers and fixtures
 
 
-@contextlib.contextmanager
 def serving(answer):
-    """Run a server on this machine; yield its address and the list of paths it was asked for."""
-    asked, over = [], threading.Event()
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            asked.append(self.path)
-            with contextlib.suppress(OSError):  # the client may hang up
-                answer(self, over)
-
-        def log_message(self, *_):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads, server.block_on_close = True, False
-    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}", asked
-    finally:
-        over.set()
-        server.shutdown()
-        server.server_close()
+    """Run a server; yield its address and the list of paths it was asked for."""
+    return loopback.serving(answer, lambda handler: handler.path)
 
 
 def head(handler, length, status=200):
