@@ -15,6 +15,7 @@ import threading
 import time
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -409,12 +410,13 @@ def _follow(running: Callable[[], bool], scratch: Path, size: int, title: str, s
 
 
 def _bytes_in(folder: Path) -> int:
+    """Add up a folder that another process fills and tidies: what vanishes between two looks counts as nothing."""
     total = 0
-    for file in folder.rglob("*"):
-        try:
-            total += file.stat().st_size if file.is_file() else 0
-        except OSError:  # pip has just moved it
-            continue
+    # os.walk passes over a folder that is gone by the time it is opened; Path.rglob raises there.
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                total += Path(place, name).stat().st_size
     return total
 
 

