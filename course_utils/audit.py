@@ -32,6 +32,7 @@ GIVEN_AWAY = 0.25  # so much better than always naming the largest class must si
 
 _KERAS_READS = {"JPEG", "PNG", "GIF", "BMP"}
 _THUMBNAIL = 32  # pixels, what imagehash shrinks a picture to
+_BLOCK, _PAIRS = 256, 4096  # pictures and pairs that are compared at once, for the sake of memory
 
 
 class Finding(NamedTuple):
@@ -113,8 +114,9 @@ def audit_folder(path: str | Path) -> Audit:
         raise ValueError(_why_not_classes(root, class_names, [root / name for name in loose]))
 
     found = [(label, file) for label, name in enumerate(class_names) for file in _files_below(root / name)]
+    line = LiveLine(f"audit of {_many(len(found), 'file')}")
     seen, unreadable = [], []
-    for (label, file), looked in zip(found, _look_at_all(root, [file for _, file in found]), strict=True):
+    for (label, file), looked in zip(found, _look_at_all(root, [file for _, file in found], line), strict=True):
         name = file.relative_to(root).as_posix()
         if isinstance(looked, str):
             unreadable.append((name, looked))
@@ -124,7 +126,8 @@ def audit_folder(path: str | Path) -> Audit:
     labels = np.array([label for _, label, _ in seen], np.int64)
     pictures = [looked for _, _, looked in seen]
     duplicates = _equal_files(pictures)
-    near, posed = _near_duplicates(pictures, duplicates)
+    near, posed = _near_duplicates(pictures, duplicates, line)
+    line.rest()
     groups = _connected(len(names), [*_pairs(duplicates), *near])
     findings = [
         *_unreadable_files(unreadable),
@@ -198,9 +201,9 @@ class _Picture(NamedTuple):
     hashes: np.ndarray  # uint64 (8,), of the thumbnail in its eight poses, the first as it is
 
 
-def _poses(thumbnail: np.ndarray) -> list[np.ndarray]:
-    """Return the eight ways to mirror and turn a square picture by right angles, the first as it is."""
-    return [np.rot90(side, quarter) for side in (thumbnail, thumbnail[:, ::-1]) for quarter in range(4)]
+def _poses(squares: np.ndarray) -> list[np.ndarray]:
+    """Return the eight ways to mirror and turn square pictures (…, side, side) by right angles, the first as it is."""
+    return [np.rot90(side, quarter, axes=(-2, -1)) for side in (squares, squares[..., ::-1]) for quarter in range(4)]
 
 
 def _look(root: Path, file: Path) -> _Picture | str:
@@ -213,11 +216,9 @@ def _look(root: Path, file: Path) -> _Picture | str:
         return f"“{name}” cannot be opened ({error.strerror}): check its permissions."
     except ImageError as error:
         return str(error)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of odd metadata, as in images.decode_image
-        with Image.open(io.BytesIO(data)) as header:
-            kind = "JPEG" if header.format == "MPO" else header.format
-            turned = _has_note(header)
+    with Image.open(io.BytesIO(data)) as header:
+        kind = "JPEG" if header.format == "MPO" else header.format
+        turned = _has_note(header)
     grey = Image.fromarray(pixels).convert("L").resize((_THUMBNAIL, _THUMBNAIL), Image.Resampling.LANCZOS)
     thumbnail = np.asarray(grey)
     bits = [str(imagehash.phash(Image.fromarray(pose))) for pose in _poses(thumbnail)]
@@ -232,18 +233,19 @@ def _has_note(header: Image.Image) -> bool:
         return False
 
 
-def _look_at_all(root: Path, files: Sequence[Path]) -> list[_Picture | str]:
-    """Look at all files on all cores, with a line of progress that leaves no trace."""
-    line = LiveLine(f"audit of {_many(len(files), 'file')}")
+def _look_at_all(root: Path, files: Sequence[Path], line: LiveLine) -> list[_Picture | str]:
+    """Look at all files on all cores."""
     results, last = [], time.monotonic()
-    # A photo of the largest size takes 0.7 GB while it is decoded: four at a time.
-    with ThreadPoolExecutor(max_workers=4) as pool:  # Pillow decodes outside the lock of Python
+    # `decode_image` silences warnings in each thread, but filters belong to all threads together and could be put back
+    # in the wrong order: so they are silenced around all of them too.
+    # A photo of the largest size takes 0.7 GB while it is decoded: four at a time. Pillow decodes outside the lock of
+    # Python.
+    with warnings.catch_warnings(action="ignore"), ThreadPoolExecutor(max_workers=4) as pool:
         for result in pool.map(lambda file: _look(root, file), files):
             results.append(result)
             if time.monotonic() - last > 0.5:
-                line.update(f"{len(results):,} done")
+                line.update(f"{len(results):,} read")
                 last = time.monotonic()
-    line.rest()
     return results
 
 
@@ -258,33 +260,54 @@ def _equal_files(pictures: Sequence[_Picture]) -> list[tuple[int, ...]]:
 
 
 def _near_duplicates(
-    pictures: Sequence[_Picture], duplicates: Sequence[tuple[int, ...]]
+    pictures: Sequence[_Picture], duplicates: Sequence[tuple[int, ...]], line: LiveLine
 ) -> tuple[list[tuple[int, int]], set[tuple[int, int]]]:
     """Return the pairs that look alike, one picture standing for all its equal copies, and which of them are turned."""
     copies = {other for group in duplicates for other in group[1:]}
     spread = [float(picture.thumbnail.std()) for picture in pictures]
     asked = np.array([n for n in range(len(pictures)) if n not in copies and spread[n] >= PLAIN_SPREAD], int)
-    pairs, posed = [], set()
-    hashes = np.stack([pictures[n].hashes for n in asked]) if asked.size else np.empty((0, 8), np.uint64)
-    for start in range(0, len(asked), 256):
-        # A block of rows against all that come after, in the eight poses of those: uint8 (8, rows, others).
-        rows = slice(start, start + 256)
-        apart = np.stack([np.bitwise_count(hashes[rows, :1] ^ hashes[start:, pose]) for pose in range(8)])
-        for row, other in np.argwhere(apart.min(axis=0) <= NEAR_BITS):
-            if other > row:
-                pair = int(asked[start + row]), int(asked[start + other])
-                candidates = np.flatnonzero(apart[:, row, other] <= NEAR_BITS)
-                likeness = [_likeness(*(pictures[n] for n in pair), pose) for pose in candidates]
-                if max(likeness) >= NEAR_CORRELATION:
-                    pairs.append(pair)
-                    if candidates[np.argmax(likeness)] > 0:
-                        posed.add(pair)
+    if not asked.size:
+        return [], set()
+    hashes = np.stack([pictures[n].hashes for n in asked])
+    faces = np.stack([_standardised(pictures[n].thumbnail) for n in asked])
+    pairs, posed, last = [], set(), time.monotonic()
+    for start in range(0, len(asked), _BLOCK):
+        # A block of rows against all that come after, in the eight poses of those: bool (8, rows, others).
+        rows, others = slice(start, start + _BLOCK), slice(start, None)
+        apart = np.stack([np.bitwise_count(hashes[rows, :1] ^ hashes[others, pose]) for pose in range(8)])
+        close = np.triu(apart <= NEAR_BITS, k=1)
+        best = np.full(close.shape[1:], -1, np.float32)
+        turned = np.zeros(close.shape[1:], bool)
+        for pose, candidates in enumerate(close):
+            row, other = np.nonzero(candidates)
+            likeness = _likeness(faces[rows], faces[others], row, other, pose)
+            better = likeness > best[row, other]
+            best[row[better], other[better]] = likeness[better]
+            turned[row[better], other[better]] = pose > 0
+        for row, other in np.argwhere(best >= NEAR_CORRELATION):
+            pairs.append((int(asked[start + row]), int(asked[start + other])))
+            if turned[row, other]:
+                posed.add(pairs[-1])
+        if time.monotonic() - last > 0.5:
+            line.update(f"{start:,} compared")
+            last = time.monotonic()
     return pairs, posed
 
 
-def _likeness(one: _Picture, other: _Picture, pose: int) -> float:
-    pixels = _poses(other.thumbnail)[pose]
-    return float(np.corrcoef(one.thumbnail.ravel(), pixels.ravel())[0, 1])
+def _standardised(thumbnail: np.ndarray) -> np.ndarray:
+    """Return a thumbnail with the mean 0 and the length 1: the dot product of two such is their correlation."""
+    centred = thumbnail - thumbnail.mean()
+    return (centred / np.linalg.norm(centred)).astype(np.float32)
+
+
+def _likeness(ones: np.ndarray, others: np.ndarray, row: np.ndarray, column: np.ndarray, pose: int) -> np.ndarray:
+    """Return the correlations of ``ones[row]`` with ``others[column]`` in a pose, both standardised."""
+    result = np.empty(len(row), np.float32)
+    for start in range(0, len(row), _PAIRS):
+        part = slice(start, start + _PAIRS)
+        posed = _poses(others[column[part]])[pose]
+        result[part] = np.einsum("nij,nij->n", ones[row[part]], posed)
+    return result
 
 
 def _pairs(groups: Sequence[tuple[int, ...]]) -> list[tuple[int, int]]:

@@ -2,6 +2,7 @@
 
 import io
 import shutil
+import warnings
 from pathlib import Path
 
 import imagehash
@@ -58,6 +59,13 @@ def the_one(folder: Path) -> tuple[str, tuple[str, ...]]:
 
 
 # --- what is sound
+
+
+def test_threads_leave_the_warning_filters_as_they_were(sound):
+    before = warnings.filters
+    for _ in range(5):
+        audit_folder(sound)
+        assert warnings.filters is before
 
 
 def test_a_sound_folder_has_no_findings(sound):
