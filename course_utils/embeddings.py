@@ -10,6 +10,7 @@ import json
 import os
 import zipfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -210,9 +211,14 @@ def _stored(file: Path) -> list[np.ndarray] | None:
 
 def _remove_oldest(keep: Path) -> None:
     """Remove the results that were not used for longest, until the rest fits into the limit."""
-    files = sorted(cache_folder().glob("*.npz"), key=lambda path: path.stat().st_mtime, reverse=True)
+    files = []
+    for file in cache_folder().glob("*.npz"):
+        with suppress(OSError):  # another notebook has just removed it
+            found = file.stat()
+            files.append((found.st_mtime, found.st_size, file))
     total = 0
-    for file in files:
-        total += file.stat().st_size
+    for _, size, file in sorted(files, reverse=True):
+        total += size
         if total > CACHE_LIMIT_BYTES and file != keep:
-            file.unlink(missing_ok=True)
+            with suppress(OSError):  # on Windows, while another notebook reads it
+                file.unlink(missing_ok=True)

@@ -1,6 +1,7 @@
 """Embeddings: the numbers of the network, found again by what made them, anew after any change, never damaged."""
 
 import os
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -138,6 +139,22 @@ def test_the_oldest_results_go_when_the_cache_is_full(cache, images, monkeypatch
     extract(small_network(), images[3:4], halved)
     left = sorted(file.stat().st_mtime for file in cache.glob("*.npz"))
     assert len(left) == 2 and left[0] == 1002
+
+
+def test_two_notebooks_may_tidy_the_cache_at_once(cache, monkeypatch):
+    monkeypatch.setattr(embeddings, "CACHE_LIMIT_BYTES", 10)
+    for name in ("one", "two", "kept"):
+        (cache / f"{name}.npz").write_bytes(bytes(20))
+    look = Path.stat
+
+    def removed_just_before(file, **options):
+        if file.name == "two.npz":
+            file.unlink(missing_ok=True)  # by the other notebook
+        return look(file, **options)
+
+    monkeypatch.setattr(Path, "stat", removed_just_before)
+    embeddings._remove_oldest(keep=cache / "kept.npz")
+    assert [file.name for file in cache.iterdir()] == ["kept.npz"]
 
 
 def test_the_cache_lies_in_the_data_folder_unless_told_otherwise(tmp_path, monkeypatch):
