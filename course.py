@@ -158,7 +158,13 @@ def run_pip(command, total):
                     state["step"] = "unpacking (a minute or two)"
 
     pip = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True, encoding="utf-8", cwd=ROOT
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        universal_newlines=True,
+        encoding="utf-8",
+        errors="replace",  # on Windows pip writes folder names in the code page of the system
+        cwd=ROOT,
     )
     reader = threading.Thread(target=follow, args=(pip.stdout,), daemon=True)
     reader.start()

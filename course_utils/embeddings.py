@@ -200,7 +200,8 @@ def _stored(file: Path) -> list[np.ndarray] | None:
     try:
         with np.load(file) as arrays:
             results = [arrays[name] for name in arrays.files]
-        file.touch()  # the oldest are removed first: this one has just been of use
+        with suppress(OSError):  # somebody else's file can be read all the same
+            file.touch()  # the oldest are removed first: this one has just been of use
         return results
     except FileNotFoundError:
         return None

@@ -38,7 +38,7 @@ _UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
 # Pillow logs complaints about damaged TIFF files; without a handler Python would print them into the notebook.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
 
-_STDERR = threading.Lock()  # the stream belongs to the whole process
+_STDERR = threading.RLock()  # the stream belongs to the whole process; blocks may lie in each other
 
 
 class ImageError(ValueError):
