@@ -1,24 +1,39 @@
 """What every run of pytest needs, also a plain ``pytest --nbval notebooks`` in an environment made by hand."""
 
 import os
+import random
 import re
 import sys
+from collections import defaultdict
 from pathlib import Path
 
 import nbformat
 import psutil
 import pytest
-from nbval.plugin import IPyNbCell
+from build_notebooks import peak_memory_mb
+from nbval.plugin import IPyNbCell, IPyNbFile
 
+from course_utils.environment import MEMORY_LIMIT_MB
+
+ROOT = Path(__file__).resolve().parent
 IGNORING = ("nbval-ignore-output", "NBVAL_IGNORE_OUTPUT", "nbval-skip", "NBVAL_SKIP")
-MEMORY_LIMIT_MB = 2048  # what a free Binder gives a kernel
-# What runs PyTorch: a notebook, its copies and its exercises. The guards of stored outputs do without.
+# Lessons whose front matter says `needs: torch`: their notebook, copies and exercises are skipped without PyTorch.
+TORCH_LESSONS = [
+    path.stem
+    for path in sorted((ROOT / "lessons").glob("[0-9][0-9]_*.md"))
+    if re.search(r"^  needs: torch$", path.read_text(encoding="utf-8"), re.MULTILINE)
+]
 NEEDS_TORCH = re.compile(
-    r"10_pytorch\.ipynb::|test_copies\.py::.*10_pytorch"
-    r"|test_exercises\.py::test_(?:exercise_answers_back|no_exercise_lacks_a_state)\[lesson_10"
+    "|".join(
+        rf"{stem}\.ipynb::|test_copies\.py::.*{stem}|test_exercises\.py::.*lesson_{stem[:2]}" for stem in TORCH_LESSONS
+    )
 )
+# Cells that run once more after the end of their notebook: whoever goes back and changes something must not meet an
+# exception, because a later cell gave a name another meaning. Lesson → how many, chosen at random (the seed is fixed).
+RERUN = {"02": 12, "03": 81, "12": 8}
 peaks_mb: dict[str, float] = {}
 os.environ["COURSE_PROGRESS"] = "off"  # tests and the kernels they start leave the learner's progress alone
+os.environ["COURSE_STRICT"] = "1"  # a claim that does not hold stops them
 
 
 def is_compared(cell: nbformat.NotebookNode) -> bool:
@@ -36,9 +51,46 @@ def pytest_sessionstart(session):
             pytest.exit("Data or weights are missing, see above.", returncode=1)
 
 
+def pytest_configure(config):
+    """Find the file of pyproject.toml's --nbval-sanitize-with from any working folder."""
+    sanitizer = config.option.nbval_sanitize_with
+    if sanitizer and config.inipath and not Path(sanitizer).is_absolute():
+        config.option.nbval_sanitize_with = str(config.inipath.parent / sanitizer)
+
+
+class CellAgain(IPyNbCell):
+    """A cell that runs once more after the end of its notebook; its output may differ, an exception may not arise."""
+
+    def reportinfo(self):
+        path, line, description = super().reportinfo()
+        return path, line, f"{description} again"
+
+
+def cells_again(notebook: IPyNbFile, cells: list[IPyNbCell]) -> list[CellAgain]:
+    """Return the cells of a notebook that are to run once more after its end."""
+    count = RERUN.get(notebook.path.stem[:2], 0) if len(cells) > 1 else 0
+    chosen = random.Random(0).sample(cells, min(count, len(cells)))
+    return [
+        CellAgain.from_parent(
+            notebook,
+            name=f"{cell.name} again",
+            cell_num=cell.cell_num,
+            # As for a learner: a claim may not hold this time.
+            cell=nbformat.v4.new_code_cell(f"__import__('os').environ.pop('COURSE_STRICT', None)\n{cell.cell.source}"),
+            options=defaultdict(bool),  # nothing is compared
+        )
+        for cell in sorted(chosen, key=lambda cell: cell.cell_num)
+    ]
+
+
 def pytest_collection_modifyitems(items):
-    """Skip, by name, what needs PyTorch where it is not installed."""
+    """Let some cells run once more, and skip, by name, what needs PyTorch where it is not installed."""
     from course_utils import pytorch
+
+    for notebook in dict.fromkeys(item.parent for item in items if isinstance(item, IPyNbCell)):
+        cells = [item for item in items if item.parent is notebook]
+        last = items.index(cells[-1])
+        items[last + 1 : last + 1] = cells_again(notebook, cells)
 
     if not pytorch.installed():
         skip = pytest.mark.skip(reason="lesson 10 needs PyTorch: python3 course.py test --torch")
@@ -47,21 +99,11 @@ def pytest_collection_modifyitems(items):
                 item.add_marker(skip)
 
 
-def peak_memory_mb(process: psutil.Process) -> float:
-    """Return the largest resident memory that a process has had so far (Linux), or has now (elsewhere)."""
-    try:
-        status = Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8")
-        return int(status.split("VmHWM:")[1].split()[0]) / 1024
-    except (OSError, IndexError):
-        return process.memory_info().rss / 2**20
-
-
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_call(item):
-    """Give each notebook cell its lesson's budget, and fail it if its kernel has taken too much memory."""
+    """End a notebook cell only if it hangs, and fail it if its kernel has taken too much memory."""
     if isinstance(item, IPyNbCell):
-        budget = item.parent.nb.metadata.get("course", {}).get("budget")
-        item.config.option.nbval_cell_timeout = budget or 90
+        item.output_timeout = 60  # nbval waits 5 s for the output of a cell that has ended
     outcome = yield
     if isinstance(item, IPyNbCell) and outcome.excinfo is None:
         kernel = item.parent.kernel.km.provisioner

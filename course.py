@@ -31,7 +31,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
-SUPPORTED = ((3, 13), (3, 12), (3, 11))  # TensorFlow 2.21 has wheels for these; the newest is tried first
+PYPROJECT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+OLDEST, TOO_NEW = map(int, re.search(r'requires-python = ">=3\.(\d+),<3\.(\d+)"', PYPROJECT).groups())
+SUPPORTED = [(3, minor) for minor in range(TOO_NEW - 1, OLDEST - 1, -1)]  # the newest is tried first
 STAMP = VENV / "course-installed"  # holds what the finished installation was made from
 TORCH_STAMP = VENV / "course-installed-torch"  # the same for the optional part, there only if somebody wanted it
 UNFINISHED = VENV / "course-unfinished"  # there while an installation is under way
@@ -88,22 +90,24 @@ def supported_python():
         "darwin": "brew install python@3.12",
     }.get(sys.platform, "sudo apt install python3.12 python3.12-venv (or your system's equivalent)")
     raise SetupError(
-        f"The course needs Python 3.11, 3.12 or 3.13 with its venv module, and found only Python {running}: "
+        f"The course needs Python 3.{OLDEST} to 3.{TOO_NEW - 1} with its venv module, and found only Python {running}: "
         f"install one ({install}) and start again."
     )
 
 
-def wanted_stamp(*files):
-    """Return what the stamp of a finished, current installation holds: its inputs and its place."""
-    digest = hashlib.sha256()
-    for name in files or ("requirements.txt", "pyproject.toml"):
-        digest.update((ROOT / name).read_bytes())
+def wanted_stamp(name="requirements.txt"):
+    """Return what the stamp of a finished, current installation holds: its inputs and its place.
+
+    Of pyproject.toml only the sections count by which pip installs the package: the versions stand in the requirements.
+    """
+    sections = re.findall(r"^\[(?:build-system|tool\.hatch[^]]*)\]\n(?:(?!\[).*\n)*", PYPROJECT, re.MULTILINE)
+    digest = hashlib.sha256((ROOT / name).read_bytes() + "".join(sections).encode())
     return digest.hexdigest() + "\n" + str(ROOT) + "\n"  # an environment that was moved no longer works
 
 
-def is_current(stamp, *files):
+def is_current(stamp, *name):
     """Return whether a stamp holds what it would hold if the installation were made now."""
-    return stamp.exists() and stamp.read_text(encoding="utf-8") == wanted_stamp(*files)
+    return stamp.exists() and stamp.read_text(encoding="utf-8") == wanted_stamp(*name)
 
 
 def installed(torch):
@@ -299,14 +303,14 @@ def test(arguments):
 
 def build(arguments):
     """Build notebooks from lessons."""
-    return prepare() or run(["lessons/build.py", *arguments])
+    return prepare() or run(["tools/build_notebooks.py", *arguments])
 
 
 def copies(kind, arguments):
     """Write copies of the notebooks for instructors; a relative folder is meant from where the command was given."""
     if arguments and not arguments[0].startswith("-"):
         arguments = [str(Path(arguments[0]).resolve()), *arguments[1:]]
-    return prepare() or run(["lessons/copies.py", kind, *arguments])
+    return prepare() or run(["tools/instructor_copies.py", kind, *arguments])
 
 
 def check():

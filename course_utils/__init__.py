@@ -17,7 +17,7 @@ import logging
 import os
 
 from course_utils._quiet import quiet_import
-from course_utils.claims import verify
+from course_utils.claims import print_measured, verify
 
 # NumPy's linear algebra in one thread: the matrices of the lessons are small, and two notebooks at once, each with as
 # many threads as there are cores, wait for each other up to a hundred times longer than they compute. TensorFlow has
@@ -29,4 +29,4 @@ quiet_import("tensorflow")  # nor are those that heed no level
 logging.getLogger("tensorflow").addFilter(lambda record: "tf.function retracing" not in record.getMessage())
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
-__all__ = ["verify"]
+__all__ = ["print_measured", "verify"]

@@ -3,6 +3,7 @@
 Each is written here, so that a reader sees what is wrong with it, and run by the same pytest settings as the lessons.
 """
 
+import os
 import re
 import subprocess
 import sys
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -19,50 +22,76 @@ def stream(text, name="stdout"):
     return new_output("stream", name=name, text=text)
 
 
-def failed_cells(folder: Path, *cells) -> tuple[int, str]:
-    """Run a notebook made of `cells` through nbval and return how many of them failed, with pytest's words."""
-    nbformat.write(new_notebook(cells=list(cells)), folder / "canary.ipynb")
-    command = [sys.executable, "-m", "pytest", "--nbval", "-p", "no:cacheprovider", "-p", "no:xdist", "-c"]
-    command += [str(ROOT / "pyproject.toml"), "--rootdir", str(folder), str(folder / "canary.ipynb")]
-    run = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=120, cwd=folder)
-    found = re.search(r"(\d+) failed", run.stdout)
-    return int(found[1]) if found else 0, run.stdout + run.stderr
+def cell(source: str, *outputs) -> dict:
+    return new_code_cell(source, execution_count=1, outputs=list(outputs))
 
 
-CANARIES = {
-    "wrong stored output": new_code_cell("print(1 + 1)", execution_count=1, outputs=[stream("3\n")]),
-    "output that is no longer there": new_code_cell("pass", execution_count=1, outputs=[stream("3\n")]),
-    "output that was not there": new_code_cell("print(3)", execution_count=1, outputs=[]),
-    "raised error": new_code_cell("1 / 0", execution_count=1, outputs=[]),
-    "claim that does not hold": new_code_cell(
-        "from course_utils import verify\nverify('one is two', 1 == 2)", execution_count=1, outputs=[]
+CLAIM = "from course_utils import verify\nverify({!r}, {}, measured={!r})"
+MUST_FAIL = {
+    "wrong_stored_output": cell("print(1 + 1)", stream("3\n")),
+    "output_that_is_no_longer_there": cell("pass", stream("3\n")),
+    "output_that_was_not_there": cell("print(3)"),
+    "raised_error": cell("1 / 0"),
+    "claim_that_does_not_hold": cell(CLAIM.format("one is two", "1 == 2", "1"), stream("✔ one is two · measured 1\n")),
+    "claim_in_other_words": cell(CLAIM.format("one is one", "1 == 1", "1"), stream("✔ one is 1 · measured 1\n")),
+    "measured_where_nothing_was": cell(CLAIM.format("one is one", "1 == 1", ""), stream("✔ one is one · measured 1\n")),
+    "stderr": cell("import sys\nprint('careful', file=sys.stderr)"),
+    "warning": cell("import warnings\nwarnings.warn('old')"),
+}
+# Without these, a runner that fails at everything would make all canaries look healthy.
+MUST_PASS = {
+    "good": cell("print(1 + 1)", stream("2\n")),
+    "other_measured_value": cell(
+        CLAIM.format("one is one", "1 == 1", "97.1%"), stream("✔ one is one · measured 88.9 %\n")
     ),
-    "stderr": new_code_cell("import sys\nprint('careful', file=sys.stderr)", execution_count=1, outputs=[]),
-    "warning": new_code_cell("import warnings\nwarnings.warn('old')", execution_count=1, outputs=[]),
+    "never_run": new_code_cell("print(1 + 1)", execution_count=None, outputs=[]),  # nbval's blind spot, see below
 }
 
 
-@pytest.mark.parametrize("what", CANARIES)
-def test_canary_fails(what, tmp_path):
-    count, text = failed_cells(tmp_path, CANARIES[what])
-    assert count == 1, text
+@pytest.fixture(scope="module")
+def report(tmp_path_factory) -> str:
+    """Run a notebook for each canary through nbval, by the settings of the course, and return pytest's words."""
+    folder = tmp_path_factory.mktemp("canaries")
+    for name, canary in (MUST_FAIL | MUST_PASS).items():
+        nbformat.write(new_notebook(cells=[canary]), folder / f"{name}.ipynb")
+    command = [sys.executable, "-m", "pytest", "--nbval", "-rA", "-p", "no:cacheprovider", "-p", "no:xdist", "-c"]
+    command += [str(ROOT / "pyproject.toml"), "--rootdir", str(folder), str(folder)]
+    strict = {**os.environ, "COURSE_STRICT": "1"}  # as conftest.py sets it, which does not count for this folder
+    run = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=600, cwd=ROOT, env=strict)
+    return run.stdout + run.stderr
 
 
-def test_a_good_notebook_passes(tmp_path):
-    # Without this, a runner that fails at everything would make all canaries look healthy.
-    good = new_code_cell("print(1 + 1)", execution_count=1, outputs=[stream("2\n")])
-    count, text = failed_cells(tmp_path, good)
-    assert count == 0 and "1 passed" in text, text
+@pytest.mark.parametrize("name", MUST_FAIL)
+def test_canary_fails(name, report):
+    assert re.search(rf"FAILED \S*\b{name}\.ipynb::Cell 0", report), report
 
 
-def test_a_cell_that_was_never_run_is_nbvals_blind_spot_and_our_guard_sees_it(tmp_path):
+@pytest.mark.parametrize("name", MUST_PASS)
+def test_good_notebook_passes(name, report):
+    assert re.search(rf"PASSED \S*\b{name}\.ipynb::Cell 0", report), report
+
+
+def test_cell_that_was_never_run_is_seen_by_our_guard():
     from test_notebooks import test_cells_were_executed_once_and_in_order as guard
 
-    never_run = new_code_cell("print(1 + 1)", execution_count=None, outputs=[])
-    count, text = failed_cells(tmp_path, never_run)
-    assert count == 0 and "1 passed" in text, "nbval compares such cells now: simplify the guard"
     with pytest.raises(AssertionError):
-        guard(new_notebook(cells=[never_run]))
+        guard(new_notebook(cells=[MUST_PASS["never_run"]]))
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_false_claim_stops_only_a_strict_notebook(strict, monkeypatch, tmp_path):
+    monkeypatch.delenv("COURSE_STRICT", raising=False)
+    first = new_code_cell(CLAIM.format("one is two", "1 == 2", "1 %"))
+    notebook = new_notebook(cells=[first, new_code_cell("print('goes on')")])
+    client = NotebookClient(notebook, timeout=600, startup_timeout=600, kernel_name="python3")
+    environment = os.environ | ({"COURSE_STRICT": "1"} if strict else {})
+    if strict:
+        with pytest.raises(CellExecutionError, match="Not so in this run: one is two"):
+            client.execute(env=environment)
+    else:
+        client.execute(env=environment)
+        assert first.outputs[0].text.startswith("✘ Not so in this run: one is two · measured 1 %\n")
+        assert notebook.cells[1].outputs[0].text == "goes on\n"
 
 
 @pytest.mark.parametrize("source", ["%nosuchmagic", "!false"])

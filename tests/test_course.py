@@ -14,8 +14,9 @@ import pytest
 import course
 
 LAUNCHER = Path(course.__file__)
+HANG_S = 600
 CALLED = "import sys\nprint('called', __name__, __spec__.name, sys.argv[1:], flush=True)\n"
-WAIT = "import time\nif '--wait' in sys.argv:\n    time.sleep(60)\n"
+WAIT = "import time\nif '--wait' in sys.argv:\n    time.sleep(600)\n"
 
 
 def make_wheel(folder: Path, name: str = "tiny", **modules: str) -> None:
@@ -38,7 +39,7 @@ def project(tmp_path_factory) -> Path:
     """A copy of the launcher with a package of its own, set up once."""
     root = tmp_path_factory.mktemp("course with a space")
     shutil.copy(LAUNCHER, root)
-    (root / "pyproject.toml").write_text("# nothing\n")
+    (root / "pyproject.toml").write_text('requires-python = ">=3.11,<3.14"\n[build-system]\nrequires = []\n')
     (root / "requirements.txt").write_text("./tiny-1.0-py3-none-any.whl\n")
     make_wheel(root)
     (root / "course_utils").mkdir()
@@ -62,7 +63,7 @@ def run(root: Path, *arguments, **changes):
         capture_output=True,
         text=True,
         encoding="utf-8",
-        timeout=120,
+        timeout=HANG_S,
     )
 
 
@@ -83,10 +84,10 @@ def test_lab_passes_options_on_and_opens_the_first_lesson(project):
 
 @pytest.mark.parametrize("kind", ["solutions", "worksheets"])
 def test_copies_go_to_the_folder_as_meant_where_the_command_was_given(project, tmp_path, kind):
-    (project / "lessons").mkdir(exist_ok=True)
-    (project / "lessons/copies.py").write_text("import sys\nprint('copies', sys.argv[1:])\n")
+    (project / "tools").mkdir(exist_ok=True)
+    (project / "tools/instructor_copies.py").write_text("import sys\nprint('copies', sys.argv[1:])\n")
     command = [sys.executable, str(project / "course.py"), kind, "my copies", "03"]
-    made = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=120)
+    made = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=HANG_S)
     assert made.returncode == 0, made.stderr
     assert f"copies {[kind, str((tmp_path / 'my copies').resolve()), '03']}" in made.stdout
 
@@ -106,7 +107,7 @@ def test_ctrl_c_ends_lab_without_a_traceback(project):
         if line.startswith("called"):
             break
     os.killpg(process.pid, signal.SIGINT)
-    out, error = process.communicate(timeout=20)
+    out, error = process.communicate(timeout=HANG_S)
     assert process.returncode == 0
     assert "has ended" in out
     assert "course.py" not in error  # the stand-in prints a traceback of its own, the launcher none
@@ -125,7 +126,7 @@ def test_an_interrupted_installation_is_done_again(project, tmp_path):
         start_new_session=True,
     )
     unfinished = root / ".venv/course-unfinished"
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + HANG_S
     while not (unfinished.exists() and (root / ".venv/pyvenv.cfg").exists()) and time.monotonic() < deadline:
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGKILL)
@@ -137,6 +138,14 @@ def test_an_interrupted_installation_is_done_again(project, tmp_path):
     assert "Making .venv" in again.stdout and "called" in again.stdout
     assert not (root / ".venv/half-written").exists()
     assert not unfinished.exists()
+
+
+def test_changed_setting_of_a_tool_installs_nothing(monkeypatch):
+    before = course.wanted_stamp()
+    monkeypatch.setattr(course, "PYPROJECT", course.PYPROJECT + "[tool.ruff]\nline-length = 99\n")
+    assert course.wanted_stamp() == before
+    monkeypatch.setattr(course, "PYPROJECT", course.PYPROJECT.replace("hatchling", "another"))
+    assert course.wanted_stamp() != before
 
 
 def test_changed_requirements_are_installed_and_offline_is_one_sentence(project, tmp_path):
@@ -247,7 +256,7 @@ def test_another_supported_python_is_found_and_named(monkeypatch, tmp_path, caps
 def test_no_supported_python_is_one_sentence(monkeypatch, tmp_path, running):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(course.sys, "version_info", running)
-    with pytest.raises(course.SetupError, match=r"needs Python 3\.11, 3\.12 or 3\.13.*install one"):
+    with pytest.raises(course.SetupError, match=r"needs Python 3\.11 to 3\.13.*install one"):
         course.supported_python()
 
 

@@ -6,7 +6,7 @@ import io
 import re
 from pathlib import Path
 
-import build
+import build_notebooks as build
 import nbformat
 import numpy as np
 import pytest
@@ -15,6 +15,7 @@ from PIL import Image
 from conftest import is_compared
 
 LESSONS = build.lesson_files()
+DESCRIBED = {"03"}  # lessons whose figures all have alternative text; the others follow as they are written again
 MACHINE_PATH = re.compile(r"(?:/(?:root|home|work|tmp|Users)/\w|[A-Z]:\\\\?\w)")
 
 
@@ -46,9 +47,16 @@ def test_there_are_lessons_and_every_notebook_has_one():
 
 def test_notebook_has_the_cells_of_its_lesson(lesson, notebook):
     fresh = build.read_lesson(lesson, notebook.metadata.course.run_time_s)
-    kept = [(c.id, c.cell_type, c.source, c.metadata.get("tags", [])) for c in notebook.cells]
-    wanted = [(c.id, c.cell_type, c.source, c.metadata.get("tags", [])) for c in fresh.cells]
+    kept = [(c.id, c.cell_type, c.source, c.metadata) for c in notebook.cells]
+    wanted = [(c.id, c.cell_type, c.source, c.metadata) for c in fresh.cells]
     assert kept == wanted, f"run: python3 course.py build {lesson.stem[:2]}"
+
+
+def test_notebook_is_neither_stale_nor_edited_by_hand(lesson, notebook):
+    remedy = f"run: python3 course.py build {lesson.stem[:2]}"
+    course = notebook.metadata.course
+    assert course.made_from == build.made_from(lesson), f"its code, a module or a version has changed; {remedy}"
+    assert course.outputs == build.outputs_digest(notebook), f"its outputs were not written by the build; {remedy}"
 
 
 def test_cells_were_executed_once_and_in_order(notebook):
@@ -68,6 +76,24 @@ def test_no_stored_figure_is_blank(notebook):
         if "image/png" in output.get("data", {}):
             pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(output.data["image/png"]))).convert("RGB"))
             assert pixels.std() > 3, f"code cell {number} stores a figure of one colour"
+
+
+def missing_alt(notebook):
+    """Return the numbers of the code cells that store a figure and do not say what is to be seen."""
+    figures = {number for number, output in outputs(notebook) if "image/png" in output.get("data", {})}
+    cells = dict(enumerate(code_cells(notebook), 1))
+    return sorted(n for n in figures if len(str(cells[n].metadata.get("alt", "")).split()) < 5)
+
+
+def test_figures_have_alternative_text(lesson, notebook):
+    if lesson.stem[:2] in DESCRIBED:
+        assert not missing_alt(notebook), "add `:alt:` to these code cells, one sentence that says what is to be seen"
+
+
+def test_alternative_text_stands_where_there_is_a_figure(notebook):
+    figures = {number for number, output in outputs(notebook) if "image/png" in output.get("data", {})}
+    described = {number for number, cell in enumerate(code_cells(notebook), 1) if cell.metadata.get("alt")}
+    assert described <= figures
 
 
 def test_no_magics_shell_lines_or_trailing_semicolons(notebook):
@@ -104,7 +130,8 @@ def test_every_lesson_has_its_frame(notebook):
     text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
     code = "\n".join(cell.source for cell in code_cells(notebook))
     assert re.search(r"^# \d\d · ", first, re.MULTILINE)
-    assert re.search(r"teaching \d+ min · exercises \d+ min · runs in about \d+ s", first + notebook.cells[1].source)
+    times = r"^core \d+ min( · going further \d+ min)? · exercises \d+ min · runs in about \d+ s$"
+    assert re.search(times, first + "\n" + notebook.cells[1].source, re.MULTILINE)
     for heading in ("You will learn", "You need", "Predict first", "Trap", "Exercises", "Key points", "Next lesson"):
         assert heading in text, heading
     assert "show_pipeline(" in code

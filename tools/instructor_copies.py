@@ -6,20 +6,18 @@ Worksheets: the exercises alone, blank, with the one cell of imports that they n
 
 import argparse
 import importlib
-import os
 import re
 import sys
 from pathlib import Path
 
-import build
+import build_notebooks as build
 import nbformat
-from build import LessonError
+from build_notebooks import LessonError
 from nbformat import NotebookNode
 
 from course_utils.exercises.engine import Quiz
 
 CHECK = re.compile(r"^exercises\.(\w+)\.check\(.*\)$")
-BUDGET_FACTOR = 2  # solutions may train a model, which the lesson as learners get it does not
 
 
 def exercise_of(cell: NotebookNode, lesson: Path):
@@ -46,9 +44,9 @@ def solved(lesson: Path) -> NotebookNode:
     return notebook
 
 
-def worksheet(lesson: Path) -> NotebookNode:
-    """Return a notebook with the title, the imports and the exercises of a lesson, blank and not executed."""
-    notebook = build.read_lesson(lesson, build.RUN_TIME_STEP_S)
+def worksheet(lesson: Path, whole: NotebookNode | None = None) -> NotebookNode:
+    """Return title, imports and exercises of a lesson, not executed: blank, or as they are in the `whole` notebook."""
+    notebook = whole or build.read_lesson(lesson, build.RUN_TIME_STEP_S)
     title = re.search(r"^# .+$", notebook.cells[0].source, re.MULTILINE)[0]
     imports = next(cell for cell in notebook.cells if cell.cell_type == "code")
     section, inside = [], False
@@ -81,14 +79,6 @@ def wrong_checks(notebook: NotebookNode, lesson: Path) -> list[str]:
     return replies
 
 
-def write(notebook: NotebookNode, path: Path) -> None:
-    """Write a notebook whole or not at all."""
-    nbformat.validate(notebook)
-    scratch = path.with_suffix(".part")
-    scratch.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8", newline="\n")
-    scratch.replace(path)
-
-
 def make_solutions(lesson: Path, folder: Path) -> str:
     """Write the solved, executed copy of a lesson and return a line that says so.
 
@@ -98,13 +88,12 @@ def make_solutions(lesson: Path, folder: Path) -> str:
         If a cell fails, or a check says anything but “Correct”: a copy with a wrong solution is not written.
     """
     notebook = solved(lesson)
-    budget = BUDGET_FACTOR * notebook.metadata.course.budget
-    seconds, _ = build.execute(notebook, lesson.stem, budget)
+    seconds, _ = build.execute(notebook, lesson.stem)
     if replies := wrong_checks(notebook, lesson):
         raise LessonError(f"{lesson.stem}: a solution is not accepted:\n" + "\n".join(replies))
     for cell in notebook.cells:
         cell.source = re.sub(r"runs in about \d+ s", f"runs in about {round(seconds)} s", cell.source)
-    write(notebook, folder / f"{lesson.stem}.ipynb")
+    build.write(notebook, folder / f"{lesson.stem}.ipynb")
     count = sum(exercise_of(cell, lesson) is not None for cell in notebook.cells)
     return f"{lesson.stem}: {count} exercises solved, every check says “Correct” ({seconds:.0f} s)"
 
@@ -112,7 +101,7 @@ def make_solutions(lesson: Path, folder: Path) -> str:
 def make_worksheet(lesson: Path, folder: Path) -> str:
     """Write the worksheet of a lesson and return a line that says so."""
     notebook = worksheet(lesson)
-    write(notebook, folder / f"{lesson.stem}.ipynb")
+    build.write(notebook, folder / f"{lesson.stem}.ipynb")
     count = sum(exercise_of(cell, lesson) is not None for cell in notebook.cells)
     return f"{lesson.stem}: {count} exercises"
 
@@ -129,8 +118,6 @@ def main(arguments: list[str] | None = None) -> int:
     if folder.exists() and folder.samefile(build.NOTEBOOKS):
         print("This folder holds the notebooks of the learners: choose another one for the copies.", file=sys.stderr)
         return 1
-    os.environ["COLUMNS"] = "120"
-    os.environ["COURSE_PROGRESS"] = "off"  # an instructor's copy is no learner's progress
     failed = False
     try:
         lessons = build.chosen(options.lesson)
@@ -139,10 +126,11 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 1
     for lesson in lessons:
-        if make is make_solutions and (reason := build.missing(lesson)):
-            print(reason)
-            continue
         try:
+            notebook = build.read_lesson(lesson, build.RUN_TIME_STEP_S)
+            if make is make_solutions and (reason := build.missing(notebook, lesson)):
+                print(reason)
+                continue
             print(make(lesson, folder), flush=True)
         except (LessonError, OSError) as error:
             failed = True
