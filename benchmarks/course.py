@@ -49,8 +49,8 @@ def measure(quick: bool) -> _report.Result:
         ],
         notes=[
             f"One after another they take {_report.as_duration(together)}. The memory is what the lesson's kernel held "
-            "at most, looked at after each cell. Data and weights were prepared before. A fixed piece of work took up to "
-            f"{slower:.1f} times as long as where the budgets were set, so that they are judged by {slower:.1f} times as much."
+            "at most, looked at after each cell. Data and weights were prepared before. A fixed piece of work took up "
+            f"to {slower:.1f} times as long as on the machine of the budgets; so much longer a lesson may take.",
         ],
     )
 

@@ -15,7 +15,7 @@ from keras import layers
 
 from course_utils import export
 from course_utils.datasets import read_solar_cells
-from course_utils.embeddings import extract
+from course_utils.embeddings import extract_features
 from course_utils.export import Notes
 from course_utils.weights import imagenet_weights
 
@@ -47,7 +47,7 @@ def train_head(model: keras.Model, head: keras.layers.Layer, images: np.ndarray,
     from sklearn.linear_model import LogisticRegression
 
     body = keras.Model(model.input, model.get_layer("numbers").output)
-    numbers = extract(body, images, lambda batch: batch)
+    numbers = extract_features(body, images, lambda batch: batch)
     mean, spread = numbers.mean(axis=0), np.maximum(numbers.std(axis=0), 0.05)
     regression = LogisticRegression(C=0.003, max_iter=2000).fit((numbers - mean) / spread, labels)
     kernel = regression.coef_[0] / spread

@@ -32,7 +32,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from course_utils.datasets import Cells, read_solar_cells
-from course_utils.embeddings import at_depths, extract
+from course_utils.embeddings import extract_features, pooled_features_model
 from course_utils.weights import imagenet_weights
 
 BLOCKS = (6, 7, 8, 9, 10, 11, 12, 13)  # of MobileNetV2; of each we take the widened maps, `block_6_expand_relu` …
@@ -167,7 +167,7 @@ def pooled(network: str, layers: Sequence[str], images: np.ndarray) -> list[np.n
         "vgg16": (keras.applications.VGG16, keras.applications.vgg16),
     }[network]
     base = build(weights=imagenet_weights(network), include_top=False, input_shape=(*images.shape[1:3], 3))
-    return extract(at_depths(base, layers), images, module.preprocess_input)
+    return extract_features(pooled_features_model(base, layers), images, module.preprocess_input)
 
 
 def models(cells: Cells, small: np.ndarray) -> list[Model]:

@@ -27,7 +27,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from course_utils.datasets import read_solar_cells, solar_cells
-from course_utils.embeddings import at_depths, extract
+from course_utils.embeddings import extract_features, pooled_features_model
 from course_utils.weights import imagenet_weights
 
 SIZE = 160
@@ -118,10 +118,10 @@ def course_way(size: int, step: int) -> Answers:
     base = keras.applications.MobileNetV2(
         weights=imagenet_weights("mobilenet_v2"), include_top=False, input_shape=(size, size, 3)
     )
-    network = at_depths(base, DEPTHS)
+    network = pooled_features_model(base, DEPTHS)
     images = np.concatenate([part.images for part in parts])
     both = np.concatenate([images, images[:, ::-1, ::-1]])
-    maps = np.concatenate(extract(network, both, keras.applications.mobilenet_v2.preprocess_input), axis=1)
+    maps = np.concatenate(extract_features(network, both, keras.applications.mobilenet_v2.preprocess_input), axis=1)
     features = maps.reshape(2, len(images), -1).mean(axis=0)
     train, validation, test = np.split(features, np.cumsum([len(part.labels) for part in parts])[:2])
 

@@ -1,6 +1,7 @@
 """Embeddings: the numbers of the network, found again by what made them, anew after any change, never damaged."""
 
 import os
+from contextlib import nullcontext
 from pathlib import Path
 
 import keras
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from course_utils import embeddings
-from course_utils.embeddings import at_depths, extract
+from course_utils.embeddings import extract_features, pooled_features_model
 from course_utils.weights import imagenet_weights
 
 
@@ -44,120 +45,155 @@ def small_network(seed=1, filters=4):
     return keras.Model(entry, keras.layers.Conv2D(2, 3, name="second")(keras.layers.Dropout(0.5)(maps)))
 
 
-def test_the_numbers_are_those_of_the_network_in_use(images):
+def test_features_are_those_of_the_network_at_inference(images):
     network = small_network()
-    result = extract(network, images, halved, batch_size=3)  # 3 + 3 + 1
+    result = extract_features(network, images, halved, batch_size=3)  # 3 + 3 + 1
     expected = network(images.astype("float32") / 2, training=False).numpy()
     assert result.dtype == np.float32 and result.shape == (7, 4, 4, 2)
     np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_several_outputs_come_in_their_order(images):
+def test_outputs_come_in_their_order(images):
     network = small_network()
     both = keras.Model(network.input, [network.get_layer("first").output, network.output])
-    first, second = extract(both, images, halved)
+    first, second = extract_features(both, images, halved)
     assert first.shape == (7, 6, 6, 4) and second.shape == (7, 4, 4, 2)
-    for cached, fresh in zip(extract(both, images, halved), (first, second), strict=True):
+    for cached, fresh in zip(extract_features(both, images, halved), (first, second), strict=True):
         np.testing.assert_array_equal(cached, fresh)
 
 
-def test_the_same_ingredients_are_computed_once_also_by_a_network_built_again(images, computed):
-    one = extract(small_network(), images, halved)
-    two = extract(small_network(), images.copy(), lambda batch: batch * 0.5)  # other layer numbers, another function
+def test_result_is_found_by_a_network_built_again(images, computed):
+    one = extract_features(small_network(), images, halved)
+    two = extract_features(
+        small_network(), images.copy(), lambda batch: batch * 0.5
+    )  # other layer numbers, another function
     assert len(computed) == 1
     np.testing.assert_array_equal(one, two)
 
 
+def test_key_differs_by_activation_even_where_layers_are_named_after_it(images):
+    # Both have the same weights, and each activation layer bears the name of its function.
+    def network(kind):
+        entry = keras.Input((8, 8, 3))
+        maps = keras.layers.Conv2D(4, 3, kernel_initializer=keras.initializers.GlorotUniform(1))(entry)
+        return keras.Model(entry, keras.layers.Activation(kind, name=kind)(maps))
+
+    for kind in ("relu", "tanh"):
+        expected = network(kind)(images.astype("float32") / 2, training=False).numpy()
+        np.testing.assert_allclose(extract_features(network(kind), images, halved), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_each_output_is_kept_by_itself_and_only_what_is_missing_is_computed(images, monkeypatch):
+    network = small_network()
+    layers = ("first", "normed", "second")
+    asked = []
+    original = embeddings._computed
+    monkeypatch.setattr(embeddings, "_computed", lambda n, *rest: asked.append(len(n.outputs)) or original(n, *rest))
+    early = extract_features(pooled_features_model(network, layers[:2]), images, halved)
+    all_three = extract_features(pooled_features_model(network, layers), images, halved)
+    late = extract_features(pooled_features_model(network, layers[2:]), images, halved)
+    assert asked == [2, 1]
+    np.testing.assert_array_equal(all_three[0], early[0])
+    np.testing.assert_array_equal(all_three[2], late)
+
+
+def test_result_that_another_notebook_has_just_made_and_removed_is_no_error(cache, images, monkeypatch):
+    monkeypatch.setattr(embeddings, "prepared_once", lambda file: nullcontext(None))  # already there, it says
+    assert extract_features(small_network(), images, halved).shape == (7, 4, 4, 2)
+
+
 @pytest.mark.parametrize("change", ["pixel", "weights", "layers", "preparation", "order"])
-def test_any_changed_ingredient_is_computed_anew(images, computed, change):
-    extract(small_network(), images, halved)
+def test_key_differs_by_any_ingredient(images, computed, change):
+    extract_features(small_network(), images, halved)
     changed = images.copy()
     changed[6, 7, 7, 2] ^= 1
     network = small_network(seed=2) if change == "weights" else small_network(filters=5 if change == "layers" else 4)
     pictures = {"pixel": changed, "order": images[::-1]}.get(change, images)
-    extract(network, pictures, (lambda batch: batch) if change == "preparation" else halved)
+    extract_features(network, pictures, (lambda batch: batch) if change == "preparation" else halved)
     assert len(computed) == 2
 
 
-def test_grey_pictures_are_seen_three_times(images, computed):
+def test_grey_images_are_repeated_for_three_channels(images, computed):
     grey = images[..., 0]
-    result = extract(small_network(), grey, halved)
-    np.testing.assert_allclose(result, extract(small_network(), np.stack([grey] * 3, axis=3), halved), rtol=1e-4)
-    assert extract(small_network(), grey[..., None], halved).shape == result.shape
+    result = extract_features(small_network(), grey, halved)
+    np.testing.assert_allclose(
+        result, extract_features(small_network(), np.stack([grey] * 3, axis=3), halved), rtol=1e-4
+    )
+    assert extract_features(small_network(), grey[..., None], halved).shape == result.shape
     assert len(computed) == 2  # with and without an axis for the channel: the same picture
 
 
-def test_a_preparation_that_writes_into_its_input_spoils_nothing(images):
+def test_preprocessing_in_place_spoils_nothing(images):
     before = images.copy()
     prepare = keras.applications.mobilenet_v2.preprocess_input
-    one = extract(small_network(), images, prepare)
+    one = extract_features(small_network(), images, prepare)
     np.testing.assert_array_equal(images, before)
-    np.testing.assert_array_equal(one, extract(small_network(), images, prepare))
+    np.testing.assert_array_equal(one, extract_features(small_network(), images, prepare))
 
 
-def test_many_small_extractions_warn_of_nothing(images, caplog):
+def test_many_small_extractions_give_no_warning(images, caplog):
     network = small_network()
     for number in range(7):
-        extract(network, images[: number + 1], halved, batch_size=4)
+        extract_features(network, images[: number + 1], halved, batch_size=4)
     assert not caplog.records
 
 
-def test_a_preparation_may_give_a_view(images):
-    assert extract(small_network(), images, lambda batch: batch[..., ::-1]).shape == (7, 4, 4, 2)
+def test_preprocessing_may_return_a_view(images):
+    assert extract_features(small_network(), images, lambda batch: batch[..., ::-1]).shape == (7, 4, 4, 2)
 
 
 @pytest.mark.parametrize("content", [b"", b"not an archive", None])
-def test_a_damaged_result_is_computed_again(cache, images, computed, content):
-    whole = extract(small_network(), images, halved)
-    (file,) = cache.glob("*.npz")
+def test_damaged_result_is_computed_again(cache, images, computed, content):
+    whole = extract_features(small_network(), images, halved)
+    (file,) = cache.glob("*.npy")
     file.write_bytes(file.read_bytes()[:200] if content is None else content)
-    np.testing.assert_allclose(extract(small_network(), images, halved), whole, rtol=1e-5)
+    np.testing.assert_allclose(extract_features(small_network(), images, halved), whole, rtol=1e-5)
     assert len(computed) == 2
 
 
-def test_what_fails_leaves_nothing_behind(cache, images):
+def test_failure_leaves_nothing_behind(cache, images):
     calls = []
 
     def breaks(batch):
         calls.append(1)
-        if len(calls) > 2:  # the first two are the probes for the name
+        if len(calls) > 1:  # the first is the probe for the name
             raise RuntimeError("power cut")
         return batch
 
     with pytest.raises(RuntimeError, match="power cut"):
-        extract(small_network(), images, breaks)
-    assert not list(cache.glob("*.npz")) and not list(cache.glob("*part*"))
+        extract_features(small_network(), images, breaks)
+    assert not list(cache.glob("*.npy")) and not list(cache.glob("*part*"))
 
 
-def test_the_oldest_results_go_when_the_cache_is_full(cache, images, monkeypatch):
+def test_cache_drops_the_oldest_results(cache, images, monkeypatch):
     for number in range(3):
-        extract(small_network(), images[number : number + 1], halved)
-        (newest,) = [file for file in cache.glob("*.npz") if file.stat().st_mtime > 1e9]
+        extract_features(small_network(), images[number : number + 1], halved)
+        (newest,) = [file for file in cache.glob("*.npy") if file.stat().st_mtime > 1e9]
         os.utime(newest, (1000 + number, 1000 + number))
     size = newest.stat().st_size
     monkeypatch.setattr(embeddings, "CACHE_LIMIT_BYTES", 2.5 * size)
-    extract(small_network(), images[3:4], halved)
-    left = sorted(file.stat().st_mtime for file in cache.glob("*.npz"))
+    extract_features(small_network(), images[3:4], halved)
+    left = sorted(file.stat().st_mtime for file in cache.glob("*.npy"))
     assert len(left) == 2 and left[0] == 1002
 
 
-def test_two_notebooks_may_tidy_the_cache_at_once(cache, monkeypatch):
+def test_cache_may_be_tidied_by_two_notebooks_at_once(cache, monkeypatch):
     monkeypatch.setattr(embeddings, "CACHE_LIMIT_BYTES", 10)
     for name in ("one", "two", "kept"):
-        (cache / f"{name}.npz").write_bytes(bytes(20))
+        (cache / f"{name}.npy").write_bytes(bytes(20))
     look = Path.stat
 
     def removed_just_before(file, **options):
-        if file.name == "two.npz":
+        if file.name == "two.npy":
             file.unlink(missing_ok=True)  # by the other notebook
         return look(file, **options)
 
     monkeypatch.setattr(Path, "stat", removed_just_before)
-    embeddings._remove_oldest(keep=cache / "kept.npz")
-    assert [file.name for file in cache.iterdir()] == ["kept.npz"]
+    embeddings._remove_oldest(keep=[cache / "kept.npy"])
+    assert [file.name for file in cache.iterdir()] == ["kept.npy"]
 
 
-def test_the_cache_lies_in_the_data_folder_unless_told_otherwise(tmp_path, monkeypatch):
+def test_cache_lies_in_the_data_folder_by_default(tmp_path, monkeypatch):
     monkeypatch.delenv("COURSE_CACHE")
     monkeypatch.setenv("COURSE_DATA", str(tmp_path / "data"))
     assert embeddings.cache_folder() == tmp_path / "data" / "cache"
@@ -173,32 +209,32 @@ def test_the_cache_lies_in_the_data_folder_unless_told_otherwise(tmp_path, monke
         (lambda images: images[..., :2], "8 × 8 × 2, but the network takes 8 × 8 × 3"),
     ],
 )
-def test_pictures_that_do_not_fit_are_told_so(images, wrong, said):
+def test_images_that_do_not_fit_are_refused(images, wrong, said):
     with pytest.raises(ValueError, match=said):
-        extract(small_network(), wrong(images), halved)
+        extract_features(small_network(), wrong(images), halved)
 
 
-def test_depths_are_summed_up_by_mean_and_maximum(images):
+def test_pooled_features_are_mean_and_maximum(images):
     network = small_network()
-    maps = extract(network, images, halved)
-    pooled = extract(at_depths(network, ["second"]), images, halved)
+    maps = extract_features(network, images, halved)
+    pooled = extract_features(pooled_features_model(network, ["second"]), images, halved)
     np.testing.assert_allclose(
         pooled, np.concatenate([maps.mean(axis=(1, 2)), maps.max(axis=(1, 2))], axis=1), rtol=1e-4
     )
-    only = at_depths(network, ["first", "second"], pooling=("max",))
+    only = pooled_features_model(network, ["first", "second"], pooling=("max",))
     assert [tuple(output.shape) for output in only.outputs] == [(None, 4), (None, 2)]
 
 
-def test_unknown_layers_and_poolings_are_named():
+def test_pooled_features_name_unknown_layers_and_poolings():
     with pytest.raises(ValueError, match=r"no layer 'secnd': did you mean one of second"):
-        at_depths(small_network(), ["secnd"])
+        pooled_features_model(small_network(), ["secnd"])
     with pytest.raises(ValueError, match="pooling"):
-        at_depths(small_network(), ["second"], pooling=("median",))
+        pooled_features_model(small_network(), ["second"], pooling=("median",))
     with pytest.raises(ValueError, match="pooling"):
-        at_depths(small_network(), ["second"], pooling=())
+        pooled_features_model(small_network(), ["second"], pooling=())
 
 
-def test_fit_overrides_training_false_for_batch_normalisation_that_may_learn():
+def test_batch_norm_that_may_learn_is_trained_in_spite_of_training_false():
     """What lesson 06, section 6.7, warns of; if a new Keras mends it, the lesson must be rewritten."""
     base = keras.applications.MobileNetV2(
         weights=imagenet_weights("mobilenet_v2"), include_top=False, input_shape=(96, 96, 3)
