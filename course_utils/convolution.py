@@ -60,7 +60,7 @@ def correlate(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     return np.einsum("ijkl,kl->ij" if image.ndim == 2 else "ijckl,klc->ij", windows, kernel)
 
 
-def draw_window(image: np.ndarray, row: int, column: int, kernel: np.ndarray) -> None:
+def show_window(image: np.ndarray, row: int, column: int, kernel: np.ndarray) -> None:
     """Draw window × kernel = one number, beside the image the window was cut from.
 
     Parameters
@@ -109,7 +109,7 @@ def _draw_numbers(axis, values: np.ndarray, title: str, colours, low: float, hig
         )
 
 
-def draw_steps(settings: Sequence[tuple[int, int, int, int]]) -> None:
+def show_steps(settings: Sequence[tuple[int, int, int, int]]) -> None:
     """Draw, for each setting, the padded grid and the pixels on which the kernel's upper left corner stops.
 
     Parameters
@@ -139,7 +139,7 @@ def draw_steps(settings: Sequence[tuple[int, int, int, int]]) -> None:
         axis.set_axis_off()
 
 
-def show_maps(
+def show_feature_maps(
     maps: Sequence[np.ndarray],
     titles: Sequence[str],
     columns: int = 4,
@@ -178,7 +178,7 @@ def _limit(values: np.ndarray) -> float:
     return float(np.percentile(np.abs(values), 99)) or 1.0
 
 
-def draw_receptive_fields(image: np.ndarray, fields: Mapping[str, int], centre: tuple[int, int]) -> None:
+def show_receptive_fields(image: np.ndarray, fields: Mapping[str, int], centre: tuple[int, int]) -> None:
     """Draw on an image how much of it one value of each layer sees.
 
     Parameters
@@ -205,7 +205,7 @@ def draw_receptive_fields(image: np.ndarray, fields: Mapping[str, int], centre: 
 def kernel_explorer(image: np.ndarray) -> ipywidgets.Widget:
     """Return nine boxes to type a 3×3 kernel into, with the image and its response beside them.
 
-    Needs a running kernel. The response is red below zero, white at zero and blue above, as in `show_maps`.
+    Needs a running kernel. The response is red below zero, white at zero and blue above, as in `show_feature_maps`.
 
     Parameters
     ----------

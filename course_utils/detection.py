@@ -26,7 +26,7 @@ class Detections(NamedTuple):
     scores: np.ndarray  # float (n,), larger is surer
     labels: np.ndarray  # int (n,)
 
-    def chosen(self, rows: np.ndarray) -> "Detections":
+    def select(self, rows: np.ndarray) -> "Detections":
         """Return the detections that `rows` (indices or a mask) picks, in its order."""
         return Detections(*(column[rows] for column in self))
 
@@ -272,7 +272,7 @@ def average_precisions(
     for label in np.unique(np.concatenate([np.asarray(of_one, np.int64) for of_one in labels])):
         hits, scores, count = [], [], 0
         for said, objects, names in zip(found, boxes, labels, strict=True):
-            mine, wanted = said.chosen(said.labels == label), np.asarray(objects)[np.asarray(names) == label]
+            mine, wanted = said.select(said.labels == label), np.asarray(objects)[np.asarray(names) == label]
             hits.append(match(mine.boxes, mine.scores, wanted, threshold))
             scores.append(mine.scores)
             count += len(wanted)
@@ -357,7 +357,7 @@ def square_around(boxes: np.ndarray, margin: float = 1.0) -> np.ndarray:
     return np.hstack([middle - half, middle + half])
 
 
-def cut_out(image: np.ndarray, boxes: np.ndarray, size: int) -> np.ndarray:
+def crop_boxes(image: np.ndarray, boxes: np.ndarray, size: int) -> np.ndarray:
     """Cut boxes out of a picture and bring each to the same size. Lesson 09, section 9.5.
 
     Parameters
@@ -382,7 +382,7 @@ def cut_out(image: np.ndarray, boxes: np.ndarray, size: int) -> np.ndarray:
     return pieces
 
 
-def draw_boxes(
+def show_boxes(
     axis: Axes,
     boxes: np.ndarray,
     texts: Sequence[str] | None = None,
@@ -453,8 +453,8 @@ def threshold_explorer(
 
     def update(_change: object = None) -> None:
         said = found[number.value]
-        said = said.chosen(said.scores >= score_slider.value)
-        said = said.chosen(nms(said.boxes, said.scores, overlap_slider.value, said.labels))
+        said = said.select(said.scores >= score_slider.value)
+        said = said.select(nms(said.boxes, said.scores, overlap_slider.value, said.labels))
         picture.value = _drawn(images[number.value], boxes[number.value], said)
         line.value = f"{len(said.boxes)} boxes for {len(boxes[number.value])} objects"
 

@@ -140,131 +140,6 @@ def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray, bi
     return float(np.sum(counts * np.abs(said - happened)) / np.sum(counts))
 
 
-def sigmoid(logits: np.ndarray) -> np.ndarray:
-    """Return 1 / (1 + e^−logit): the probability of class 1, without overflow for logits of any size.
-
-    Parameters
-    ----------
-    logits : ndarray
-        Of any shape.
-
-    Returns
-    -------
-    ndarray
-        float64, same shape, 0…1.
-    """
-    return 0.5 * (1 + np.tanh(0.5 * np.asarray(logits, np.float64)))
-
-
-def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
-    """Return the temperature by which logits must be divided so that they fit the labels best.
-
-    Best is the lowest cross-entropy. Dividing changes how sure a model is, never which class it answers. Fit it on the
-    validation part, never on the test part.
-
-    Parameters
-    ----------
-    logits : ndarray
-        (n,) of class 1 before the sigmoid, or (n, classes) before the softmax.
-    labels : ndarray
-        (n,), 0 … classes − 1.
-
-    Returns
-    -------
-    float
-        Between 0.05 and 100; above 1 the model was too sure, below 1 too timid.
-
-    Raises
-    ------
-    ValueError
-        If there is no logit, one is not finite, or the lengths differ.
-
-    References
-    ----------
-    C. Guo et al.: On calibration of modern neural networks. ICML 2017.
-
-    Notes
-    -----
-    Lesson 07, section 7.8.
-    """
-    logits, labels = np.asarray(logits, np.float64), np.asarray(labels)
-    if not logits.size or len(logits) != len(labels) or not np.isfinite(logits).all():
-        raise ValueError(
-            f"fit_temperature got logits of shape {logits.shape} for {len(labels)} labels: pass finite logits (not "
-            "probabilities), one row for each label."
-        )
-    if logits.ndim == 1:
-        logits = np.stack([np.zeros_like(logits), logits], axis=1)  # a sigmoid is a softmax with a second logit of 0
-
-    def cross_entropy(temperature: float) -> float:
-        scaled = logits / temperature
-        top = scaled.max(axis=1)
-        right = scaled[np.arange(len(labels)), labels]
-        return float(np.mean(top + np.log(np.exp(scaled - top[:, None]).sum(axis=1)) - right))
-
-    candidates = np.geomspace(0.05, 100, 100)
-    for _ in range(3):  # three times finer around the best: four digits
-        best = int(np.argmin([cross_entropy(value) for value in candidates]))
-        low, high = candidates[max(best - 1, 0)], candidates[min(best + 1, len(candidates) - 1)]
-        candidates = np.geomspace(low, high, 30)
-    return float(min(candidates, key=cross_entropy))
-
-
-def mean_cost(
-    probabilities: np.ndarray, labels: np.ndarray, threshold: float, missed: float, false_alarm: float
-) -> float:
-    """Return what the mistakes of a classifier cost, on average a picture.
-
-    Parameters
-    ----------
-    probabilities, labels : ndarray
-        As in `reliability`, which says what is raised.
-    threshold : float
-        A picture is called class 1 if its probability is at least this.
-    missed, false_alarm : float
-        Cost of one picture of class 1 that is called 0, and of one of class 0 that is called 1.
-
-    Returns
-    -------
-    float
-        In the unit of the two costs.
-
-    Notes
-    -----
-    Lesson 07, section 7.9.
-    """
-    probabilities, labels = _checked(probabilities, labels)
-    alarm = probabilities >= threshold
-    return float(np.mean(missed * (~alarm & (labels == 1)) + false_alarm * (alarm & (labels == 0))))
-
-
-def cheapest_threshold(probabilities: np.ndarray, labels: np.ndarray, missed: float, false_alarm: float) -> float:
-    """Return the threshold at which the mistakes cost least. Choose it on the validation part.
-
-    Parameters
-    ----------
-    probabilities, labels, missed, false_alarm
-        As in `mean_cost`.
-
-    Returns
-    -------
-    float
-        One of 0, 0.01, 0.02 … 1.01; of equally cheap ones the middle of the longest run. 0 means: always an alarm;
-        1.01: never.
-
-    Notes
-    -----
-    Lesson 07, section 7.9. If the probabilities are calibrated, it should come out near
-    ``false_alarm / (false_alarm + missed)``.
-    """
-    candidates = np.arange(102) / 100
-    costs = np.array([mean_cost(probabilities, labels, value, missed, false_alarm) for value in candidates])
-    cheapest = np.flatnonzero(np.isclose(costs, costs.min(), rtol=1e-12))
-    runs = np.split(cheapest, np.flatnonzero(np.diff(cheapest) > 1) + 1)
-    longest = max(runs, key=len)
-    return float(candidates[longest[(len(longest) - 1) // 2]])
-
-
 def _checked(probabilities: Sequence | np.ndarray, labels: Sequence | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return both as arrays, or say what is wrong with them."""
     probabilities, labels = np.asarray(probabilities, np.float64), np.asarray(labels)
@@ -274,7 +149,9 @@ def _checked(probabilities: Sequence | np.ndarray, labels: Sequence | np.ndarray
             "picture, the probability being that of class 1."
         )
     if not (np.all(probabilities >= 0) and np.all(probabilities <= 1)):
-        raise ValueError("A probability lies outside of 0…1: logits go through `sigmoid` first.")
+        raise ValueError(
+            "A probability lies outside of 0…1: logits go through a sigmoid first (`scipy.special.expit`)."
+        )
     if not np.isin(labels, (0, 1)).all():
         raise ValueError("A label is neither 0 nor 1: with more classes, ask for one class at a time.")
     return probabilities, labels

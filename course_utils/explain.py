@@ -84,7 +84,7 @@ def grad_cam(
     return np.concatenate(heat_maps)
 
 
-def show_heat_maps(
+def show_grad_cam(
     images: Sequence[np.ndarray],
     heat_maps: Sequence[np.ndarray],
     titles: Sequence[str] | None = None,
@@ -121,7 +121,7 @@ def show_heat_maps(
     counts = [len(images), len(heat_maps), len(images if titles is None else titles)]
     if len(set(counts)) > 1 or not counts[0]:
         raise ValueError(
-            f"show_heat_maps got {counts[0]} pictures, {counts[1]} maps and {counts[2]} titles: "
+            f"show_grad_cam got {counts[0]} pictures, {counts[1]} maps and {counts[2]} titles: "
             "pass at least one picture, and one of each for it."
         )
     columns = min(columns, len(images))

@@ -1,112 +1,17 @@
-"""Tune on purpose: is a difference real, which learning rate, and what did a search do? Lesson 08 derives each."""
+"""Figures of tuning: scores over seeds, tables of scores, smoothed losses. Lesson 08 shows each."""
 
 from collections.abc import Mapping, Sequence
 
-import keras
 import matplotlib.pyplot as plt
 import numpy as np
 
 
-def difference(first: Sequence[float], second: Sequence[float]) -> tuple[float, float]:
-    """Return how much better the second of two settings is, and how uncertain that is.
-
-    Parameters
-    ----------
-    first, second : sequence of float
-        Scores of each setting, one a seed; at least two each. The two may differ in number.
-
-    Returns
-    -------
-    (float, float)
-        The difference of the means, second minus first, and its standard error √(s₁²/n₁ + s₂²/n₂), both in the unit
-        of the scores. Lesson 08 takes a difference below two standard errors for none.
-
-    Raises
-    ------
-    ValueError
-        If there are fewer than two scores of one setting.
-
-    Notes
-    -----
-    Lesson 08, section 8.2. The standard error of a difference of two independent means, as in
-    B. L. Welch: The generalization of “Student's” problem. Biometrika 34, 1947, 28-35.
-    """
-    scores = [np.asarray(part, float) for part in (first, second)]
-    if min(part.size for part in scores) < 2:
-        raise ValueError("A spread needs at least two scores of each setting: train each with two seeds or more.")
-    error = np.sqrt(sum(part.var(ddof=1) / part.size for part in scores))
-    return float(scores[1].mean() - scores[0].mean()), float(error)
+def moving_average(losses: Sequence[float], width: int = 5) -> np.ndarray:
+    """Return the mean of each loss and the `width` − 1 before it, of fewer at the beginning: float64 (n,)."""
+    return np.array([np.mean(losses[max(0, end - width) : end]) for end in range(1, len(losses) + 1)])
 
 
-def range_test(
-    model: keras.Model,
-    images: np.ndarray,
-    labels: np.ndarray,
-    lowest: float = 1e-4,
-    highest: float = 1.0,
-    batch_size: int = 50,
-    steps: int = 100,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Train with a learning rate that grows from batch to batch, and return rates and losses.
-
-    The model is trained in the course of it, and in the end ruined: build it anew afterwards.
-
-    Parameters
-    ----------
-    model : keras.Model
-        Compiled, with an optimiser whose learning rate is a number and no schedule.
-    images, labels : ndarray
-        As for ``model.fit``; they are repeated until there are enough batches.
-    lowest, highest : float
-        The first and the last learning rate; between them it grows by the same factor at each step.
-    batch_size, steps : int
-        Size and number of batches.
-
-    Returns
-    -------
-    (ndarray, ndarray)
-        float (steps,) each: learning rates, and the loss on each batch before its step. A loss that is no number
-        becomes infinite.
-
-    Raises
-    ------
-    ValueError
-        If the rates are not 0 < lowest < highest, or there are fewer than two steps.
-
-    Notes
-    -----
-    Lesson 08, section 8.3. The idea is from L. N. Smith: Cyclical learning rates for training neural networks.
-    WACV 2017.
-    """
-    if not 0 < lowest < highest or steps < 2:
-        raise ValueError(
-            f"A range test from {lowest:g} to {highest:g} in {steps} steps is none: pass 0 < lowest < highest, and at "
-            "least two steps."
-        )
-    rates, sums = np.geomspace(lowest, highest, steps), [0.0]
-
-    def set_rate(batch: int, logs: Mapping[str, float] | None = None) -> None:
-        model.optimizer.learning_rate = rates[batch]
-
-    def keep_loss(batch: int, logs: Mapping[str, float]) -> None:
-        sums.append(logs["loss"] * (batch + 1))  # Keras tells the mean of all batches so far
-
-    rows = np.resize(np.arange(len(labels)), steps * batch_size)
-    watch = keras.callbacks.LambdaCallback(on_train_batch_begin=set_rate, on_train_batch_end=keep_loss)
-    model.fit(images[rows], labels[rows], batch_size=batch_size, shuffle=False, callbacks=[watch], verbose=0)
-    with np.errstate(invalid="ignore"):
-        losses = np.diff(sums)
-    return rates, np.where(np.isfinite(losses), losses, np.inf)
-
-
-def smoothed(losses: np.ndarray, width: int = 5) -> np.ndarray:
-    """Return the mean of each loss and the `width` − 1 before it (fewer at the beginning); lesson 08, section 8.3."""
-    sums = np.cumsum(losses, dtype=float)
-    ends = np.concatenate([np.zeros(width), sums])[: len(sums)]
-    return (sums - ends) / np.minimum(np.arange(1, len(sums) + 1), width)
-
-
-def plot_dots(scores: Mapping[str, Sequence[float]], xlabel: str, height: float = 0.5) -> None:
+def plot_scores(scores: Mapping[str, Sequence[float]], xlabel: str, height: float = 0.5) -> None:
     """Draw one row of dots a setting, one dot a seed, with the mean and two standard errors to both sides.
 
     Parameters
@@ -124,7 +29,7 @@ def plot_dots(scores: Mapping[str, Sequence[float]], xlabel: str, height: float 
         If there is no setting.
     """
     if not scores:
-        raise ValueError("plot_dots got no setting: pass at least one name with its scores.")
+        raise ValueError("plot_scores got no setting: pass at least one name with its scores.")
     _, axis = plt.subplots(figsize=(9, 1.2 + height * len(scores)))
     for row, values in enumerate(scores.values()):
         values = 100 * np.asarray(values, float)
@@ -134,7 +39,7 @@ def plot_dots(scores: Mapping[str, Sequence[float]], xlabel: str, height: float 
     axis.set(yticks=range(len(scores)), yticklabels=list(scores), ylim=(len(scores) - 0.4, -0.5), xlabel=xlabel)
 
 
-def plot_heat_map(
+def plot_score_table(
     scores: np.ndarray, rows: Sequence, columns: Sequence, ylabel: str, xlabel: str, label: str = "accuracy in %"
 ) -> None:
     """Draw a table of scores as a heat map with the numbers in it, and frame the best of each row.

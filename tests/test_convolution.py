@@ -67,7 +67,7 @@ def texts(axis):
 
 def test_draw_window_writes_the_numbers():
     image = np.arange(25).reshape(5, 5)
-    convolution.draw_window(image, 1, 2, np.array([[1, -1], [0, 2]]))
+    convolution.show_window(image, 1, 2, np.array([[1, -1], [0, 2]]))
     _, window, times, kernel, equals, products, total = plt.gcf().axes
     assert texts(window) == ["7", "8", "12", "13"]
     assert texts(kernel) == ["1", "−1", "0", "2"]
@@ -76,18 +76,18 @@ def test_draw_window_writes_the_numbers():
 
 
 def test_draw_window_of_black_pixels():
-    convolution.draw_window(np.zeros((4, 4), np.uint8), 0, 0, np.ones((3, 3)))
+    convolution.show_window(np.zeros((4, 4), np.uint8), 0, 0, np.ones((3, 3)))
     assert texts(plt.gcf().axes[-1]) == ["sum\n0"]
 
 
 @pytest.mark.parametrize(("row", "column"), [(-1, 0), (0, 3), (3, 0), (0, -1)])
 def test_draw_window_outside(row, column):
     with pytest.raises(ValueError, match="move it inside"):
-        convolution.draw_window(np.zeros((5, 5)), row, column, np.ones((3, 3)))
+        convolution.show_window(np.zeros((5, 5)), row, column, np.ones((3, 3)))
 
 
 def test_draw_steps_marks_each_stop():
-    convolution.draw_steps([(6, 3, 1, 0), (6, 3, 2, 1)])
+    convolution.show_steps([(6, 3, 1, 0), (6, 3, 2, 1)])
     first, second = plt.gcf().axes
     assert len(first.lines) == 16 and len(second.lines) == 9  # 4×4 and 3×3 windows
     assert "6×6 → 4×4" in first.get_title() and "6×6 → 3×3" in second.get_title()
@@ -96,7 +96,9 @@ def test_draw_steps_marks_each_stop():
 
 
 def test_show_maps_puts_zero_in_the_middle():
-    convolution.show_maps([np.array([[-3.0, 1.0]]), np.zeros((2, 2)), np.ones((1, 1))], ["a", "b", "c"], columns=2)
+    convolution.show_feature_maps(
+        [np.array([[-3.0, 1.0]]), np.zeros((2, 2)), np.ones((1, 1))], ["a", "b", "c"], columns=2
+    )
     axes = plt.gcf().axes
     limits = [axis.images[0].get_clim() for axis in axes[:3]]
     assert limits[0] == pytest.approx((-2.98, 2.98))  # 99 % of the way from 1 to 3
@@ -106,12 +108,12 @@ def test_show_maps_puts_zero_in_the_middle():
 
 
 def test_show_maps_with_one_limit_for_all():
-    convolution.show_maps([np.ones((2, 2)), np.zeros((2, 2))], ["a", "b"], limit=7)
+    convolution.show_feature_maps([np.ones((2, 2)), np.zeros((2, 2))], ["a", "b"], limit=7)
     assert {axis.images[0].get_clim() for axis in plt.gcf().axes} == {(-7, 7)}
 
 
 def test_draw_receptive_fields_centres_each_square():
-    convolution.draw_receptive_fields(np.zeros((50, 60, 3), np.uint8), {"one": 3, "two": 20}, centre=(25, 30))
+    convolution.show_receptive_fields(np.zeros((50, 60, 3), np.uint8), {"one": 3, "two": 20}, centre=(25, 30))
     axis = plt.gcf().axes[0]
     labelled = {p.get_label(): p for p in axis.patches if isinstance(p, Rectangle) and ":" in p.get_label()}
     assert list(labelled) == ["one: 3 px", "two: 20 px"]

@@ -255,18 +255,18 @@ def test_squares_around_boxes():
 
 
 def test_pieces_of_their_own_size_are_the_pixels(noise):
-    pieces = detection.cut_out(noise, [[0, 0, 12, 12], [20, 25, 32, 37]], 12)
+    pieces = detection.crop_boxes(noise, [[0, 0, 12, 12], [20, 25, 32, 37]], 12)
     assert np.array_equal(pieces, [noise[:12, :12], noise[25:37, 20:32]])
 
 
 def test_pieces_are_brought_to_one_size():
     steps = np.tile(np.arange(40, dtype=np.uint8) * 4, (20, 1))  # grows to the right
-    piece = detection.cut_out(steps, [[10, 0, 30, 20]], 10)[0].astype(float)
+    piece = detection.crop_boxes(steps, [[10, 0, 30, 20]], 10)[0].astype(float)
     # Pixel k of the piece covers the pixels 10 + 2k and 11 + 2k, whose mean is 4 · (10.5 + 2k).
     assert np.allclose(piece, 4 * (10.5 + 2 * np.arange(10)), atol=0.6)
-    outside = detection.cut_out(steps, [[-20, -20, 0, 0]], 5)
+    outside = detection.crop_boxes(steps, [[-20, -20, 0, 0]], 5)
     assert outside.shape == (1, 5, 5) and (outside == 0).all()
-    assert detection.cut_out(steps, [], 5).shape == (0, 5, 5)
+    assert detection.crop_boxes(steps, [], 5).shape == (0, 5, 5)
 
 
 # --- drawings ---
@@ -275,7 +275,7 @@ def test_pieces_are_brought_to_one_size():
 def test_boxes_are_drawn_around_whole_pixels():
     _, axis = plt.subplots()
     axis.imshow(np.zeros((110, 150)))
-    detection.draw_boxes(axis, TRUTH, list("ABC"), label="object")
+    detection.show_boxes(axis, TRUTH, list("ABC"), label="object")
     frames = [patch for patch in axis.patches if patch.get_alpha() is None]
     assert [(f.get_x(), f.get_y(), f.get_width(), f.get_height()) for f in frames] == [
         (9.5, 9.5, 40, 40),
@@ -289,7 +289,7 @@ def test_boxes_are_drawn_around_whole_pixels():
 def test_text_stays_inside_the_picture():
     _, axis = plt.subplots()
     axis.imshow(np.zeros((100, 100)))
-    detection.draw_boxes(axis, [[5, 1, 30, 30], [5, 50, 30, 80]], ["top", "middle"], linestyle="--")
+    detection.show_boxes(axis, [[5, 1, 30, 30], [5, 50, 30, 80]], ["top", "middle"], linestyle="--")
     assert [text.get_va() for text in axis.texts] == ["top", "bottom"]
     assert len(axis.patches) == 2  # dashed frames have no rim
 

@@ -1,10 +1,9 @@
-"""Intervals, calibration, temperature and thresholds, against values by hand and other libraries."""
+"""Intervals and calibration, against values by hand and other libraries."""
 
 import numpy as np
 import pytest
-from scipy.optimize import minimize_scalar
 from sklearn.calibration import calibration_curve
-from sklearn.metrics import f1_score, log_loss
+from sklearn.metrics import f1_score
 
 from course_utils import evaluation
 
@@ -114,76 +113,6 @@ def test_calibration_error_by_hand():
     ],
 )
 def test_wrong_probabilities_are_refused(probabilities, labels, message):
-    for ask in (
-        evaluation.reliability,
-        evaluation.expected_calibration_error,
-        lambda p, y: evaluation.mean_cost(p, y, 0.5, 1, 1),
-        lambda p, y: evaluation.cheapest_threshold(p, y, 1, 1),
-    ):
+    for ask in (evaluation.reliability, evaluation.expected_calibration_error):
         with pytest.raises(ValueError, match=message):
             ask(probabilities, labels)
-
-
-def test_sigmoid_does_not_overflow():
-    with np.errstate(all="raise"):
-        values = evaluation.sigmoid(np.array([-1000.0, 0.0, np.log(3), 1000.0]))
-    assert np.allclose(values, [0, 0.5, 0.75, 1])
-
-
-@pytest.mark.parametrize("true_temperature", [0.5, 1.0, 4.0])
-def test_temperature_is_found_for_one_logit(true_temperature):
-    random = np.random.default_rng(5)
-    logits = random.normal(0, 2, 40_000)
-    labels = (random.random(40_000) < evaluation.sigmoid(logits)).astype(int)
-    found = evaluation.fit_temperature(logits * true_temperature, labels)
-    assert np.isclose(found, true_temperature, rtol=0.05)
-
-
-def test_temperature_of_several_classes_agrees_with_scipy():
-    random = np.random.default_rng(6)
-    logits = random.normal(0, 3, (400, 4))
-    labels = np.where(random.random(400) < 0.6, logits.argmax(axis=1), random.integers(0, 4, 400))
-
-    def loss(log_temperature):
-        powers = np.exp(logits / np.exp(log_temperature))
-        return log_loss(labels, powers / powers.sum(axis=1, keepdims=True), labels=range(4))
-
-    theirs = np.exp(minimize_scalar(loss, bounds=(-3, 4), method="bounded", options={"xatol": 1e-8}).x)
-    assert np.isclose(evaluation.fit_temperature(logits, labels), theirs, rtol=1e-3)
-
-
-def test_one_logit_and_two_give_the_same_temperature():
-    logits, labels = np.array([3.0, -2.0, 1.0, 0.5, -4.0]), np.array([1, 0, 0, 1, 1])
-    two = np.stack([0 * logits, logits], axis=1)
-    assert evaluation.fit_temperature(logits, labels) == evaluation.fit_temperature(two, labels)
-
-
-@pytest.mark.parametrize(("logits", "labels"), [([], []), ([1.0, 2.0], [1]), ([np.inf], [1])])
-def test_wrong_logits_are_refused(logits, labels):
-    with pytest.raises(ValueError, match="finite logits"):
-        evaluation.fit_temperature(np.array(logits), np.array(labels))
-
-
-def test_cost_by_hand():
-    probabilities, labels = [0.2, 0.5, 0.7, 0.4], [0, 0, 1, 1]
-    assert evaluation.mean_cost(probabilities, labels, 0.5, missed=8, false_alarm=2) == (8 + 2) / 4
-    assert evaluation.mean_cost(probabilities, labels, 0, missed=8, false_alarm=2) == 4 / 4
-    assert evaluation.mean_cost(probabilities, labels, 1.01, missed=8, false_alarm=2) == 16 / 4
-
-
-def test_cheapest_threshold_is_the_middle_of_the_longest_run():
-    # Free of mistakes from 0.21 to 0.60.
-    assert evaluation.cheapest_threshold([0.2, 0.605], [0, 1], 5, 1) == pytest.approx(0.4)
-
-
-def test_cheapest_threshold_of_calibrated_probabilities_is_the_formula():
-    random = np.random.default_rng(8)
-    probabilities = random.random(200_000)
-    labels = (random.random(200_000) < probabilities).astype(int)
-    assert evaluation.cheapest_threshold(probabilities, labels, missed=4, false_alarm=1) == pytest.approx(0.2, abs=0.03)
-
-
-def test_extreme_costs_mean_always_or_never():
-    probabilities, labels = np.array([0.0, 1.0, 0.5]), np.array([1, 0, 0])
-    assert evaluation.cheapest_threshold(probabilities, labels, missed=100, false_alarm=1) == 0
-    assert evaluation.cheapest_threshold(probabilities, labels, missed=1, false_alarm=100) == 1.01

@@ -162,7 +162,7 @@ def test_what_is_no_picture_is_refused(shape):
 def test_heat_maps_lie_over_their_pictures():
     images = [np.full((20, 30), 100, np.uint8), np.zeros((20, 30, 3), np.uint8), np.zeros((10, 10), np.uint8)]
     heats = [np.array([[0.0, 0.0], [0.0, 5.0]]), np.zeros((2, 2)), np.ones((5, 5))]
-    assert explain.show_heat_maps(images, heats, ["a", "b", "c"], columns=2) is None
+    assert explain.show_grad_cam(images, heats, ["a", "b", "c"], columns=2) is None
     axes = plt.gcf().axes
     assert [axis.get_title() for axis in axes] == ["a", "b", "c", ""]
     photo, heat = axes[0].images
@@ -174,5 +174,5 @@ def test_heat_maps_lie_over_their_pictures():
 
 @pytest.mark.parametrize(("images", "maps", "titles"), [(0, 0, None), (1, 2, None), (2, 2, ["one"])])
 def test_numbers_of_pictures_maps_and_titles_must_agree(images, maps, titles):
-    with pytest.raises(ValueError, match="show_heat_maps got"):
-        explain.show_heat_maps([np.zeros((4, 4), np.uint8)] * images, [np.zeros((2, 2))] * maps, titles)
+    with pytest.raises(ValueError, match="show_grad_cam got"):
+        explain.show_grad_cam([np.zeros((4, 4), np.uint8)] * images, [np.zeros((2, 2))] * maps, titles)

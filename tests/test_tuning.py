@@ -1,15 +1,13 @@
-"""The helpers of lesson 08: differences with their error, the range test, figures, and a worker of the search."""
+"""The helpers of lesson 08: figures, and a worker of the search."""
 
 import subprocess
 import sys
 import time
 
-import keras
 import matplotlib.pyplot as plt
 import numpy as np
 import optuna
 import pytest
-from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from course_utils import tuning, tuning_worker
@@ -31,68 +29,19 @@ def data():
     return {"labels": labels, "fold": np.arange(200) % 2, "early": table, "middle": noise, "late": noise}
 
 
-# --- differences
+def test_moving_average_by_hand():
+    np.testing.assert_allclose(tuning.moving_average(np.array([1.0, 3.0, 5.0, 1.0]), width=2), [1, 2, 4, 3])
 
 
-def test_difference_by_hand():
-    gap, error = tuning.difference([1.0, 3.0], [4.0, 4.0, 7.0])
-    assert gap == 3.0 and error == pytest.approx(np.sqrt(2 / 2 + 3 / 3))
-
-
-def test_difference_agrees_with_welchs_test():
-    random = np.random.default_rng(1)
-    first, second = random.normal(0.9, 0.01, 6), random.normal(0.92, 0.03, 9)
-    gap, error = tuning.difference(first, second)
-    assert gap / error == pytest.approx(stats.ttest_ind(second, first, equal_var=False).statistic)
-
-
-def test_one_score_has_no_spread():
-    with pytest.raises(ValueError, match="at least two scores"):
-        tuning.difference([0.9], [0.8, 0.9])
-
-
-# --- range test
-
-
-def linear(loss="mse"):
-    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros")])
-    model.compile(keras.optimizers.SGD(), loss)
-    return model
-
-
-def test_range_test_against_gradient_descent_by_hand():
-    x = np.array([[1.0], [2.0], [3.0]], np.float32)
-    rates, losses = tuning.range_test(linear(), x, 2 * x, lowest=1e-3, highest=0.1, batch_size=2, steps=6)
-    np.testing.assert_allclose(rates, np.geomspace(1e-3, 0.1, 6))
-    weight, wanted = 0.0, []
-    for step in range(6):
-        batch = np.array([x[(2 * step) % 3, 0], x[(2 * step + 1) % 3, 0]])
-        wanted.append(np.mean((weight * batch - 2 * batch) ** 2))
-        weight -= rates[step] * np.mean(2 * (weight * batch - 2 * batch) * batch)
-    np.testing.assert_allclose(losses, wanted, rtol=1e-3)
-
-
-def test_range_test_that_explodes_is_infinite_and_no_nan():
-    x = np.ones((4, 1), np.float32)
-    _, losses = tuning.range_test(linear(), x, x, lowest=1e10, highest=1e30, batch_size=2, steps=8)
-    assert np.isinf(losses).any() and not np.isnan(losses).any()
-
-
-@pytest.mark.parametrize("wrong", [{"lowest": 0.0}, {"lowest": 1.0, "highest": 0.1}, {"steps": 1}])
-def test_range_test_says_what_is_wrong_with_the_range(wrong):
-    with pytest.raises(ValueError, match="pass 0 < lowest < highest"):
-        tuning.range_test(linear(), np.ones((2, 1)), np.ones((2, 1)), **wrong)
-
-
-def test_smoothed_by_hand():
-    np.testing.assert_allclose(tuning.smoothed(np.array([1.0, 3.0, 5.0, 1.0]), width=2), [1, 2, 4, 3])
+def test_moving_average_is_finite_again_after_an_infinite_loss():
+    np.testing.assert_allclose(tuning.moving_average([1.0, np.inf, 5.0, 1.0], width=2), [1, np.inf, np.inf, 3])
 
 
 # --- figures
 
 
 def test_dots_in_percent_with_two_standard_errors():
-    tuning.plot_dots({"a": [0.5, 0.7], "b": [0.9]}, "accuracy in %")
+    tuning.plot_scores({"a": [0.5, 0.7], "b": [0.9]}, "accuracy in %")
     axis = plt.gca()
     np.testing.assert_allclose(axis.lines[0].get_xdata(), [50, 70])
     assert [label.get_text() for label in axis.get_yticklabels()] == ["a", "b"]
@@ -103,16 +52,16 @@ def test_dots_in_percent_with_two_standard_errors():
 
 def test_dots_of_nothing():
     with pytest.raises(ValueError, match="got no setting"):
-        tuning.plot_dots({}, "accuracy")
+        tuning.plot_scores({}, "accuracy")
 
 
 def test_heat_map_frames_the_best_of_each_row():
-    tuning.plot_heat_map(np.array([[0.1, 0.9], [0.8, 0.3]]), [10, 20], [1, 2], "batch", "rate")
+    tuning.plot_score_table(np.array([[0.1, 0.9], [0.8, 0.3]]), [10, 20], [1, 2], "batch", "rate")
     axis = plt.gcf().axes[0]
     assert [text.get_text() for text in axis.texts] == ["10", "90", "80", "30"]
     assert [round(patch.get_x() + 0.47) for patch in axis.patches] == [1, 0]
     with pytest.raises(ValueError, match="2 × 3 names"):
-        tuning.plot_heat_map(np.zeros((2, 2)), [1, 2], [1, 2, 3], "", "")
+        tuning.plot_score_table(np.zeros((2, 2)), [1, 2], [1, 2, 3], "", "")
 
 
 # --- the worker
@@ -203,7 +152,7 @@ def test_the_heartbeat_is_still_experimental():
 
 def test_the_curve_to_be_read_has_its_regions_where_the_replies_say():
     rates, losses = lesson_08.range_curve()
-    smooth = tuning.smoothed(losses)
+    smooth = tuning.moving_average(losses)
     assert 0.02 < rates[smooth.argmin()] < 0.06
     assert abs(losses[rates < 1e-4].mean() - np.log(10)) < 0.05
     assert losses[rates > 0.3].min() > np.log(10)
