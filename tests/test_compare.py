@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from course_utils.exercises.compare import difference
+from course_utils.exercises.engine.compare import difference
 
 GREY = np.arange(1, 21, dtype="uint8").reshape(4, 5)
 SQUARE = np.array([[1, 2, 3], [4, 5, 6], [7, 8, 10]])
@@ -92,8 +92,8 @@ WRONG = [
     (3, -3, "the sign is not"),
     (0.5, 127.5, "255 times too large"),
     (127.5, 0.5, "255 times too small"),
-    (0.97, 97.0, "a percentage where a share is meant"),
-    (97.0, 0.97, "a share where a percentage is meant"),
+    (0.97, 97.0, "a percentage for a fraction"),
+    (97.0, 0.97, "a fraction for a percentage"),
     (0.25, 4.0, "reciprocal"),
     (0.123456, 0.12, "give more digits"),
     (123.456, 123, "give more digits"),
@@ -126,7 +126,7 @@ WRONG = [
     ({"a": 1}, {"a": 1, "b": 2}, "There should be no key 'b'."),
     ({"a": 1}, {"a": 2}, "Under the key 'a': Expected 1, got 2."),
     ({"a": 1}, [1], "A dict is expected, got [1]."),
-    ({1, 2}, {1, 5}, "5 does not belong into it."),
+    ({1, 2}, {1, 5}, "5 does not belong in it."),
     ({1, 2}, {1}, "1 entries are missing."),
     ({1, 2}, 1, "A set is expected, got 1."),
     # shapes of arrays
@@ -163,12 +163,12 @@ WRONG = [
     (GREY, GREY + 0.4, "off by less than 1: round them"),
     (np.array([1.5, 2.7]), np.array([1, 2]), "turned into whole numbers too early"),
     (np.array([250, 260, 300]), np.array([250, 4, 44], dtype="uint8"), "wrapped around at 256"),
-    (np.array([-5, 10, 300]), np.array([0, 10, 255]), "Values outside of 0…255 were cut off."),
+    (np.array([-5, 10, 300]), np.array([0, 10, 255]), "Values outside 0…255 were cut off."),
     (SQUARE, SQUARE + 7, "Every value is too large by 7."),
     (SQUARE, SQUARE - 7, "Every value is too small by 7."),
     (SQUARE, SQUARE * 9, "Every value is 9 times what it should be."),
-    (GREY, np.pad(GREY[1:-1, 1:-1], 1), "only the border differs"),
-    (np.pad(GREY, 1), np.pad(GREY, 1, constant_values=255), "only the border differs"),
+    (GREY, np.pad(GREY[1:-1, 1:-1], 1), "Only the border differs"),
+    (np.pad(GREY, 1), np.pad(GREY, 1, constant_values=255), "Only the border differs"),
     (GREY, 255 - GREY, "Black and white are exchanged."),
     (1, np.array([True]), "A number is expected, got [True]"),
     (np.array([1, 2, 3]), np.array([1, 5, 3]), "1 of 3 values differ; the first at 1: expected 2, got 5."),
@@ -183,8 +183,8 @@ WRONG = [
     ("max pool", "maxpool", "only in spaces"),
     (GREY / 255, GREY / 256, "255 is the largest grey value"),
     (np.array([255, 0, 100], "uint8"), np.array([4, 250, 100], "uint8"), "they go round, as `uint8` does"),
-    (np.array([0, 255, 9]), np.array([-4, 300, 9]), "Values outside of 0…255 are left"),
-    (np.array([0, 1, 0.5]), np.array([-4, 3, 0.5]), "Values outside of 0…1 are left"),
+    (np.array([0, 255, 9]), np.array([-4, 300, 9]), "Values outside 0…255 are left"),
+    (np.array([0, 1, 0.5]), np.array([-4, 3, 0.5]), "Values outside 0…1 are left"),
     (GREY, GREY + 0.7, "cut off what comes after the point"),
     (np.stack([COLOUR, COLOUR]), np.stack([COLOUR, COLOUR])[..., ::-1], "BGR given for RGB"),
     (np.stack([COLOUR, COLOUR + 9]), np.stack([COLOUR, COLOUR + 9])[:, ::-1], "Top and bottom are exchanged."),

@@ -7,11 +7,11 @@ import sys
 import numpy as np
 import pytest
 
-from course_utils.exercises import engine
-from course_utils.exercises.engine import function, has_blank, model, quiz, value
-from course_utils.exercises.feedback import Feedback, draw_comparison, drawable
+from course_utils.exercises.engine import function, kinds, model, quiz, value
+from course_utils.exercises.engine.feedback import Feedback, draw_comparison, drawable
+from course_utils.exercises.engine.kinds import has_blank
 
-EXPECTED_PICTURE = np.arange(48, dtype="uint8").reshape(4, 4, 3)
+EXPECTED_IMAGE = np.arange(48, dtype="uint8").reshape(4, 4, 3)
 
 
 @function(
@@ -29,27 +29,23 @@ def one_side(image, width):
     return np.pad(image, ((0, width), (0, width)))
 
 
-@value(hints=("Kernels first.", "And the biases."))
+@value(hints=("Kernels first.", "And the biases."), mistakes=[(3 * 3 * 3 * 16, "You left out the biases.")])
 def parameters():
     weights = 3 * 3 * 3
     return (weights + 1) * 16
 
 
-@parameters.mistake("You left out the biases.")
-def no_biases():
-    return 3 * 3 * 3 * 16
-
-
 @value(hints=("a", "b"), image=True, dtype=True)
 def picture():
-    return EXPECTED_PICTURE
+    return EXPECTED_IMAGE
 
 
 @value(
     hints=("a", "b"),
+    mistakes=[([0, 1], "Begin at 1.")],
     rules=[
-        ("It must be two numbers.", lambda pair: len(pair) == 2),
-        ("The first must be the smaller one.", lambda pair: pair[0] < pair[1]),
+        (lambda pair: len(pair) == 2, (1, 2, 3), "It must be two numbers."),
+        (lambda pair: pair[0] < pair[1], lambda: (2, 1), "The first must be the smaller one."),
     ],
 )
 def ordered():
@@ -67,7 +63,10 @@ def network(units):
     return keras.Sequential([keras.Input((4,)), keras.layers.Dense(units)])
 
 
-@model(hints=("a", "b"), rules=[("It has too many parameters.", lambda network: network.count_params() < 20)])
+@model(
+    hints=("a", "b"),
+    rules=[(lambda network: network.count_params() < 20, lambda: network(5), "It has too many parameters.")],
+)
 def small():
     import keras
 
@@ -254,9 +253,18 @@ def test_values():
 
 def test_rules_are_asked_in_their_order():
     assert said(ordered, (1, 5)) == "✔ Correct."
+    assert said(ordered, (0, 1)) == "✘ Not yet. Begin at 1."
     assert said(ordered, (1, 2, 3)) == said(ordered, 7) == "✘ Not yet. It must be two numbers."
     assert said(ordered, "ba") == said(ordered, (None, 1)) == "✘ Not yet. The first must be the smaller one."
     assert ordered.judge([1, ...]).status == "not attempted"
+
+
+def test_known_wrong_answers_are_made_when_asked_for():
+    assert [mistake.answer for mistake in ordered.mistakes] == [[0, 1], (1, 2, 3), (2, 1)]
+    for mistake in (*ordered.mistakes, *parameters.mistakes, *pad.mistakes, *q1.mistakes):
+        assert isinstance(mistake.message, str)
+    assert pad.mistakes[0].answer is one_side
+    assert [mistake.answer for mistake in q1.mistakes] == ["A", "C"]
 
 
 def test_nothing_is_written_while_tests_run(monkeypatch, tmp_path, capsys):
@@ -346,7 +354,7 @@ def test_the_solution_shown_is_the_source(capsys):
 
 def test_check_shows_and_records(monkeypatch, capsys):
     recorded = []
-    monkeypatch.setattr(engine.progress, "record", lambda *result: recorded.append(result) or "Something was off.")
+    monkeypatch.setattr(kinds, "record", lambda *result: recorded.append(result) or "Something was off.")
     assert parameters.check(448) is None
     assert capsys.readouterr().out == "→ Note Something was off.\n✔ Correct.\n"
     assert recorded == [("test_engine", "parameters", "correct")]
@@ -384,7 +392,7 @@ def test_the_same_words_in_text_and_html(feedback):
 
 
 def test_a_picture_is_drawn_when_it_helps():
-    wrong = EXPECTED_PICTURE[::-1]
+    wrong = EXPECTED_IMAGE[::-1]
     feedback = picture.judge(wrong)
     assert feedback.status == "wrong"
     assert 'src="data:image/png;base64,' in feedback._repr_html_()
@@ -545,7 +553,7 @@ HOSTILE = HOSTILE_VALUES + [returning(answer) for answer in HOSTILE_VALUES]
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning", "ignore:coroutine:RuntimeWarning")
 @pytest.mark.parametrize("exercise", ALL, ids=lambda exercise: exercise.name)
 def test_no_answer_makes_the_checker_raise(exercise, monkeypatch, capsys):
-    monkeypatch.setattr(engine, "JUDGING_LIMIT_S", 5.0)
+    monkeypatch.setattr(kinds, "JUDGING_LIMIT_S", 5.0)
     if exercise is pad:
         monkeypatch.setattr(pad, "seconds", 0.5)
     for number, answer in enumerate(HOSTILE):
@@ -560,9 +568,9 @@ def test_there_are_at_least_five_hundred_hostile_answers():
 
 
 def test_an_answer_that_takes_too_long_to_look_at(monkeypatch):
-    monkeypatch.setattr(engine, "JUDGING_LIMIT_S", 0.2)
-    slow = value(hints=(), rules=[("", lambda answer: endless(1, 1))])(parameters.reference)
-    assert said(slow, 3) == "✘ Not yet. Looking at your answer took longer than 0 s, so it was stopped."
+    monkeypatch.setattr(kinds, "JUDGING_LIMIT_S", 0.2)
+    slow = value(hints=(), rules=[(lambda answer: endless(1, 1), 3, "")])(parameters.reference)
+    assert said(slow, 3) == "✘ Not yet. Looking at your answer took longer than 0 s: it was stopped."
 
 
 def test_blanks_are_found_wherever_they_are():

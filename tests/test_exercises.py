@@ -17,12 +17,7 @@ MODULES = {name: importlib.import_module(f"course_utils.exercises.{name}") for n
 EXERCISES = [e for module in MODULES.values() for e in vars(module).values() if isinstance(e, Exercise)]
 STATES = [(e, "blank", None) for e in EXERCISES]
 STATES += [(e, "solution", None) for e in EXERCISES]
-for _exercise in EXERCISES:
-    if isinstance(_exercise, Quiz):
-        _messages = list(_exercise.reasons.values())
-    else:
-        _messages = [mistake.message for mistake in _exercise.mistakes]
-    STATES += [(_exercise, number, message) for number, message in enumerate(_messages)]
+STATES += [(e, number, mistake) for e in EXERCISES for number, mistake in enumerate(e.mistakes)]
 
 
 def lesson_text(name: str) -> str:
@@ -50,7 +45,7 @@ def short_id(state) -> str:
 
 @pytest.mark.parametrize("state", STATES, ids=short_id)
 def test_exercise_answers_back(state):
-    exercise, which, message = state
+    exercise, which, mistake = state
     if which == "blank":
         for answer in blank_answers(exercise):
             assert exercise.judge(answer).status == "not attempted"
@@ -59,16 +54,14 @@ def test_exercise_answers_back(state):
         assert feedback.status == "correct", feedback
         assert feedback.text == exercise.remark
     else:
-        answer, told = exercise.wrong_answers()[which]
-        feedback = exercise.judge(answer)
-        assert told == message
+        feedback = exercise.judge(mistake.answer)
         assert feedback.status == "wrong"
-        assert feedback.text.splitlines()[0] == message, feedback
+        assert feedback.text.splitlines()[0] == mistake.message, feedback
 
 
 @pytest.mark.parametrize("exercise", EXERCISES, ids=lambda e: f"{e.lesson}-{e.name}")
 def test_no_exercise_lacks_a_state(exercise):
-    messages = [message for _, message in exercise.wrong_answers()]
+    messages = [mistake.message for mistake in exercise.mistakes]
     assert len(messages) == len(set(messages)) >= 2
     if isinstance(exercise, Quiz):
         assert exercise.right_answer not in exercise.reasons

@@ -9,8 +9,8 @@ import time
 import numpy as np
 import pytest
 
-from course_utils.exercises import limits
-from course_utils.exercises.limits import one_line, run_limited, short
+from course_utils.exercises.engine import limits
+from course_utils.exercises.engine.limits import one_line, run_limited, short
 
 
 def test_a_value_comes_back():
@@ -54,7 +54,7 @@ def test_a_function_that_cannot_be_stopped_is_left_behind(monkeypatch):
 
 STOPPED = """
 import os, signal, threading, time
-from course_utils.exercises.limits import run_limited
+from course_utils.exercises.engine.limits import run_limited
 
 def endless():
     while True:

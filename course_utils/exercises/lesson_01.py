@@ -12,49 +12,37 @@ from course_utils.exercises.engine import function, quiz, value
     ),
     remark="That is 36,000,000 numbers, one byte each. A JPEG file is smaller because it is compressed.",
     shape=True,
+    mistakes=[
+        (
+            (4000, 3000, 3),
+            "This is the phone's order, width first. An array counts its rows first: how many rows are there?",
+        ),
+        (
+            (3000, 4000),
+            "This is an array for a grey picture. In colour each pixel holds red, green and blue: one more axis.",
+        ),
+        (
+            (4000, 3000),
+            "This is what the phone says. Compare it with the cat's shape in 1.2: what stands in another order there, "
+            "and what is there besides?",
+        ),
+        (
+            (3, 3000, 4000),
+            "All three numbers are right, their order is not: here the colours of a pixel are the last axis.",
+        ),
+        (
+            (3000, 4000, 255),
+            "255 is the largest value of a number. The last axis says how many numbers each pixel has.",
+        ),
+        ((3000, 4000, 256), "A number has 256 possible values. The last axis says how many numbers each pixel has."),
+        (
+            3000 * 4000 * 3,
+            "So many numbers the array holds (its `size`). Its shape says how they are arranged: a tuple.",
+        ),
+    ],
 )
 def photo_shape():
     return (3000, 4000, 3)
-
-
-@photo_shape.mistake("This is the phone's order, width first. An array counts its rows first: how many rows are there?")
-def width_first():
-    return (4000, 3000, 3)
-
-
-@photo_shape.mistake(
-    "This is an array for a grey picture. In colour each pixel holds red, green and blue: one more axis."
-)
-def no_channels():
-    return (3000, 4000)
-
-
-@photo_shape.mistake(
-    "This is what the phone says. Compare it with the cat's shape in 1.2: what stands in another order there, and what "
-    "is there besides?"
-)
-def as_the_phone_says():
-    return (4000, 3000)
-
-
-@photo_shape.mistake("All three numbers are right, their order is not: here the colours of a pixel are the last axis.")
-def channels_first():
-    return (3, 3000, 4000)
-
-
-@photo_shape.mistake("255 is the largest value of a number. The last axis says how many numbers each pixel has.")
-def largest_value():
-    return (3000, 4000, 255)
-
-
-@photo_shape.mistake("A number has 256 possible values. The last axis says how many numbers each pixel has.")
-def possible_values():
-    return (3000, 4000, 256)
-
-
-@photo_shape.mistake("So many numbers the array holds (its `size`). Its shape says how they are arranged: a tuple.")
-def all_numbers():
-    return 3000 * 4000 * 3
 
 
 @quiz(
@@ -235,55 +223,27 @@ def q3():
     ),
     remark="About three minutes, without a graphics card. Measure one step, then multiply, before you buy or wait.",
     tolerance=0.004,  # 187 and 188 are right as well
+    mistakes=[
+        (20 * 60_000 * 0.005, "You counted a step for each digit. A step takes 32 digits at once."),
+        (20 * 60_000 / 32 * 5, "This is the time in milliseconds. Asked are seconds."),
+        (60_000 / 32 * 0.005, "This is the time of one pass over the digits. How many passes are there?"),
+        (20 * 60_000 / 32, "This is the number of steps. How long does each of them take?"),
+        (20 * 60_000 / 32 * 0.005 / 60, "This is the time in minutes. Asked are seconds."),
+        (20 * 60_000 * 5, "You counted a step for each digit, and this is milliseconds."),
+        (20 * 3500 / 32 * 0.005, "3,500 digits are those of the lesson. Here there are 60,000."),
+        (
+            (20 * 60, 000 / 32 * 0.005),
+            "The comma makes two numbers out of 60,000. In Python write `60_000` or `60000`.",
+        ),
+        (
+            (60, 000 / 32 * 0.005 * 20),
+            "The comma makes two numbers, 60 and 0, out of 60,000. In Python write `60_000` or `60000`.",
+        ),
+    ],
 )
 def training_time():
     steps = 60_000 / 32
     return 20 * steps * 0.005
-
-
-@training_time.mistake("You counted a step for each digit. A step takes 32 digits at once.")
-def step_per_digit():
-    return 20 * 60_000 * 0.005
-
-
-@training_time.mistake("This is the time in milliseconds. Asked are seconds.")
-def milliseconds():
-    return 20 * 60_000 / 32 * 5
-
-
-@training_time.mistake("This is the time of one pass over the digits. How many passes are there?")
-def one_pass():
-    return 60_000 / 32 * 0.005
-
-
-@training_time.mistake("This is the number of steps. How long does each of them take?")
-def number_of_steps():
-    return 20 * 60_000 / 32
-
-
-@training_time.mistake("This is the time in minutes. Asked are seconds.")
-def minutes():
-    return 20 * 60_000 / 32 * 0.005 / 60
-
-
-@training_time.mistake("You counted a step for each digit, and this is milliseconds.")
-def step_per_digit_in_milliseconds():
-    return 20 * 60_000 * 5
-
-
-@training_time.mistake("3,500 digits are those of the lesson. Here there are 60,000.")
-def digits_of_the_lesson():
-    return 20 * 3500 / 32 * 0.005
-
-
-@training_time.mistake("The comma makes two numbers out of 60,000. In Python write `60_000` or `60000`.")
-def comma():
-    return 20 * 60, 000 / 32 * 0.005
-
-
-@training_time.mistake("The comma makes two numbers, 60 and 0, out of 60,000. In Python write `60_000` or `60000`.")
-def comma_at_the_front():
-    return 60, 000 / 32 * 0.005 * 20
 
 
 def _kept_and_new() -> list[tuple[np.ndarray, np.ndarray]]:
@@ -317,8 +277,8 @@ def _kept_and_new() -> list[tuple[np.ndarray, np.ndarray]]:
 @function(
     inputs=_kept_and_new,
     hints=(
-        "Take two pixels by hand: what does `np.array([5], dtype='uint8') - np.array([10], dtype='uint8')` give, "
-        "and what should it give?",
+        "Take two pixels by hand: what does `np.array([5], dtype='uint8') - np.array([10], dtype='uint8')` give, and "
+        "what should it give?",
         "`uint8` knows no number below 0. Before you subtract, turn one of the pictures into a type that does and is "
         "large enough: `kept.astype(...)`.",
     ),
@@ -369,8 +329,8 @@ def too_small_with_sign(kept, new):
 
 
 @most_similar.mistake(
-    "`int8` has a sign, but it ends at 127, for the pixels and for their differences: 100 − (−100) is −56 in it. "
-    "Take a larger type."
+    "`int8` has a sign, but it ends at 127, for the pixels and for their differences: 100 − (−100) is −56 in it. Take "
+    "a larger type."
 )
 def both_too_small(kept, new):
     differences = np.abs(kept.astype("int8") - new.astype("int8"))

@@ -51,8 +51,8 @@ def _picture_files() -> list[tuple[str]]:
     dtype=True,
     image=True,
     hints=(
-        "For each of the three kinds of file, ask what `cv2.imread` and what Pillow makes of it. One of these two "
-        "gets everything right but one thing.",
+        "For each of the three kinds of file, ask what `cv2.imread` and what Pillow makes of it. One of these two gets "
+        "everything right but one thing.",
         "`cv2.imread` turns the picture upright and gives `uint8` with three channels, in the order BGR. Section 2.3 "
         "names a second argument that changes the order.",
     ),
@@ -110,8 +110,8 @@ def lying(path):
 
 
 @read_upright.mistake(
-    "Colours and orientation are right. The 16-bit picture is white: its numbers go up to 65535, and they were cut "
-    "off at 255 instead of being scaled down."
+    "Colours and orientation are right. The 16-bit picture is white: its numbers go up to 65535, and they were cut off "
+    "at 255 instead of being scaled down."
 )
 def white(path):
     from PIL import Image, ImageOps
@@ -120,8 +120,8 @@ def white(path):
 
 
 @read_upright.mistake(
-    "You return what the file holds. The photos of the phone lie as the sensor saw them, and the scan has 16 "
-    "bits and no channels."
+    "You return what the file holds. The photos of the phone lie as the sensor saw them, and the scan has 16 bits and "
+    "no channels."
 )
 def as_stored(path):
     from PIL import Image
@@ -345,41 +345,53 @@ def _has_the_right_classes(mask) -> bool:
     return abs(defective[np.asarray(mask)].mean() - defective.mean()) <= 0.05
 
 
-_NO_MASK = (
-    "A mask is expected: for each of the 120 cells True (test part) or False (training part). A comparison such as "
-    "`modules == 3` makes one."
-)
-_NUMBERS = "These are numbers. Turn them into True and False: `np.asarray(…).astype(bool)`."
-_EMPTY = (
-    "No cell is in the test part: the mask is False everywhere. `np.isin` wants a list of numbers, such as `[1, 2]`, "
-    "not a set and not text."
-)
-_LEAKS = (
-    "At least one module has cells on both sides. Whoever draws or cuts single cells, at random or by their place, "
-    "gives the test part siblings of training cells: decide for each module as a whole."
-)
-_EXCHANGED = "The two parts are exchanged: True stands for the test part, which is the small one."
-_TOO_LARGE_OR_SMALL = "No module is cut in two, but the test part must hold 20 to 30 % of all cells: 24 to 36 of them."
-_TOO_FEW_MODULES = (
-    "The size is right, but fewer than three modules make up the test part. Cells of one module resemble each other: "
-    "a score on them says little about the next module."
-)
-_OTHER_CLASSES = (
-    "No module is cut in two, and the size is right. But among all cells 25 % are defective, and in your test part the "
-    "share is more than five points away from that. Exchange a module for another one."
-)
-
-
 @value(
     rules=[
-        (_NO_MASK, _says_yes_or_no),
-        (_NUMBERS, lambda mask: np.asarray(mask).dtype == bool),
-        (_EMPTY, np.any),
-        (_LEAKS, _cuts_no_module),
-        (_EXCHANGED, lambda mask: not 0.7 <= np.mean(mask) <= 0.8),
-        (_TOO_LARGE_OR_SMALL, lambda mask: 0.2 <= np.mean(mask) <= 0.3),
-        (_TOO_FEW_MODULES, lambda mask: len(set(modules[np.asarray(mask)])) >= 3),
-        (_OTHER_CLASSES, _has_the_right_classes),
+        (
+            _says_yes_or_no,
+            [3, 4, 5],
+            "A mask is expected: for each of the 120 cells True (test part) or False (training part). A comparison "
+            "such as `modules == 3` makes one.",
+        ),
+        (
+            lambda mask: np.asarray(mask).dtype == bool,
+            np.isin(modules, [3, 4, 5]).astype(int),
+            "These are numbers. Turn them into True and False: `np.asarray(…).astype(bool)`.",
+        ),
+        (
+            np.any,
+            np.isin(modules, {3, 4, 5}),
+            "No cell is in the test part: the mask is False everywhere. `np.isin` wants a list of numbers, such as "
+            "`[1, 2]`, not a set and not text.",
+        ),
+        (
+            _cuts_no_module,
+            np.random.default_rng(0).random(120) < 0.25,
+            "At least one module has cells on both sides. Whoever draws or cuts single cells, at random or by their "
+            "place, gives the test part siblings of training cells: decide for each module as a whole.",
+        ),
+        (
+            lambda mask: not 0.7 <= np.mean(mask) <= 0.8,
+            ~np.isin(modules, [3, 4, 5]),
+            "The two parts are exchanged: True stands for the test part, which is the small one.",
+        ),
+        (
+            lambda mask: 0.2 <= np.mean(mask) <= 0.3,
+            np.isin(modules, [2, 4, 7]),
+            "No module is cut in two, but the test part must hold 20 to 30 % of all cells: 24 to 36 of them.",
+        ),
+        (
+            lambda mask: len(set(modules[np.asarray(mask)])) >= 3,
+            np.isin(modules, [3, 6]),
+            "The size is right, but fewer than three modules make up the test part. Cells of one module resemble each "
+            "other: a score on them says little about the next module.",
+        ),
+        (
+            _has_the_right_classes,
+            modules >= 10,
+            "No module is cut in two, and the size is right. But among all cells 25 % are defective, and in your test "
+            "part the share is more than five points away from that. Exchange a module for another one.",
+        ),
     ],
     hints=(
         "First choose modules from the table, with pencil and paper: three or four of them, some with many defective "
@@ -392,46 +404,6 @@ _OTHER_CLASSES = (
 )
 def in_test():
     return np.isin(modules, [3, 4, 5])
-
-
-@in_test.mistake(_NO_MASK)
-def list_of_modules():
-    return [3, 4, 5]
-
-
-@in_test.mistake(_NUMBERS)
-def zeros_and_ones():
-    return np.isin(modules, [3, 4, 5]).astype(int)
-
-
-@in_test.mistake(_EMPTY)
-def a_set():
-    return np.isin(modules, {3, 4, 5})
-
-
-@in_test.mistake(_LEAKS)
-def at_random():
-    return np.random.default_rng(0).random(120) < 0.25
-
-
-@in_test.mistake(_EXCHANGED)
-def training_part():
-    return ~np.isin(modules, [3, 4, 5])
-
-
-@in_test.mistake(_TOO_LARGE_OR_SMALL)
-def three_small_modules():
-    return np.isin(modules, [2, 4, 7])
-
-
-@in_test.mistake(_TOO_FEW_MODULES)
-def two_modules():
-    return np.isin(modules, [3, 6])
-
-
-@in_test.mistake(_OTHER_CLASSES)
-def last_modules():
-    return modules >= 10
 
 
 @quiz(
@@ -464,36 +436,47 @@ def _decodes_first(given) -> bool:
     return all(_in_order("decode", name)(given) for name in ("resize", "augment", "cache", "batch"))
 
 
-_NOT_THE_STEPS = "Write a list with each of the seven names once, spelled as in the task and in quotes."
-_NO_PIXELS_YET = (
-    "Before `decode` there are only names of files. The steps that work on pixels come after it, and so does `cache`: "
-    "it is to keep pixels."
-)
-_FROZEN_VARIANTS = (
-    "`augment` stands before `cache`: the variants of the first epoch are kept, and every later epoch repeats them."
-)
-_FROZEN_ORDER = (
-    "`shuffle` stands before `cache`: the order of the first epoch is kept, and every later epoch repeats it."
-)
-_FULL_SIZE = (
-    "You keep the photos at full size: 36 MB each, 36 GB for all, and the computer has 16 GB. Resize first; the result "
-    "is the same in every epoch."
-)
-_SHUFFLES_BATCHES = (
-    "`batch` stands before `shuffle`: then whole batches change places, and the same photos stay together for ever."
-)
-_PREFETCH_EARLY = "`prefetch` prepares what the steps before it give. What comes after it, the network has to wait for."
-
-
 @value(
     rules=[
-        (_NOT_THE_STEPS, lambda given: not isinstance(given, set | dict) and sorted(given) == sorted(_STEPS)),
-        (_NO_PIXELS_YET, _decodes_first),
-        (_FROZEN_VARIANTS, _in_order("cache", "augment")),
-        (_FROZEN_ORDER, _in_order("cache", "shuffle")),
-        (_FULL_SIZE, _in_order("resize", "cache")),
-        (_SHUFFLES_BATCHES, _in_order("shuffle", "batch")),
-        (_PREFETCH_EARLY, lambda given: list(given)[-1] == "prefetch"),
+        (
+            lambda given: not isinstance(given, set | dict) and sorted(given) == sorted(_STEPS),
+            ["decode", "cache", "shuffle", "batch", "augment", "prefetch"],
+            "Write a list with each of the seven names once, spelled as in the task and in quotes.",
+        ),
+        (
+            _decodes_first,
+            ["cache", "decode", "resize", "shuffle", "batch", "augment", "prefetch"],
+            "Before `decode` there are only names of files. The steps that work on pixels come after it, and so does "
+            "`cache`: it is to keep pixels.",
+        ),
+        (
+            _in_order("cache", "augment"),
+            ["decode", "resize", "augment", "cache", "shuffle", "batch", "prefetch"],
+            "`augment` stands before `cache`: the variants of the first epoch are kept, and every later epoch repeats "
+            "them.",
+        ),
+        (
+            _in_order("cache", "shuffle"),
+            ["decode", "resize", "shuffle", "cache", "batch", "augment", "prefetch"],
+            "`shuffle` stands before `cache`: the order of the first epoch is kept, and every later epoch repeats it.",
+        ),
+        (
+            _in_order("resize", "cache"),
+            ["decode", "cache", "resize", "shuffle", "batch", "augment", "prefetch"],
+            "You keep the photos at full size: 36 MB each, 36 GB for all, and the computer has 16 GB. Resize first; "
+            "the result is the same in every epoch.",
+        ),
+        (
+            _in_order("shuffle", "batch"),
+            ["decode", "resize", "cache", "batch", "shuffle", "augment", "prefetch"],
+            "`batch` stands before `shuffle`: then whole batches change places, and the same photos stay together for "
+            "ever.",
+        ),
+        (
+            lambda given: list(given)[-1] == "prefetch",
+            ["decode", "resize", "cache", "prefetch", "shuffle", "batch", "augment"],
+            "`prefetch` prepares what the steps before it give. What comes after it, the network has to wait for.",
+        ),
     ],
     hints=(
         "Sort the steps into two kinds: those that give the same for a photo in every epoch, and those that are to "
@@ -506,38 +489,3 @@ _PREFETCH_EARLY = "`prefetch` prepares what the steps before it give. What comes
 )
 def steps():
     return ["decode", "resize", "cache", "shuffle", "batch", "augment", "prefetch"]
-
-
-@steps.mistake(_NOT_THE_STEPS)
-def without_resize():
-    return ["decode", "cache", "shuffle", "batch", "augment", "prefetch"]
-
-
-@steps.mistake(_NO_PIXELS_YET)
-def keeps_names():
-    return ["cache", "decode", "resize", "shuffle", "batch", "augment", "prefetch"]
-
-
-@steps.mistake(_FROZEN_VARIANTS)
-def keeps_variants():
-    return ["decode", "resize", "augment", "cache", "shuffle", "batch", "prefetch"]
-
-
-@steps.mistake(_FROZEN_ORDER)
-def keeps_order():
-    return ["decode", "resize", "shuffle", "cache", "batch", "augment", "prefetch"]
-
-
-@steps.mistake(_FULL_SIZE)
-def keeps_full_size():
-    return ["decode", "cache", "resize", "shuffle", "batch", "augment", "prefetch"]
-
-
-@steps.mistake(_SHUFFLES_BATCHES)
-def shuffles_batches():
-    return ["decode", "resize", "cache", "batch", "shuffle", "augment", "prefetch"]
-
-
-@steps.mistake(_PREFETCH_EARLY)
-def prefetches_early():
-    return ["decode", "resize", "cache", "prefetch", "shuffle", "batch", "augment"]

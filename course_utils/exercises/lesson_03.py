@@ -62,8 +62,8 @@ def always_uint8(image, width):
 
 
 @pad.mistake(
-    "The pixels are right, but they are float64 now: `np.zeros` makes floats unless you give it a dtype. "
-    "Take the one of the image."
+    "The pixels are right, but they are float64 now: `np.zeros` makes floats unless you give it a dtype. Take the one "
+    "of the image."
 )
 def as_floats(image, width):
     height, columns = image.shape[:2]
@@ -166,51 +166,71 @@ def q1():
     return "C"
 
 
-_FOUR_NUMBERS = "Four whole numbers are expected: left, right, up, down."
-_NO_DISTANCES = "Give four distances, 0 or more."
-_WHOLE_BLOCK = (
-    "A block is 4 wide, so you expect 3 pixels each way. But the pixel lies inside its block: 3 is the way left and "
-    "right together."
-)
-_POOLED_ONCE = "This is right for a single pooling. The second one pools the pooled map: how large is its block?"
-_ROW_FOR_COLUMN = (
-    "You took 7 for the column and 10 for the row. The row comes first, and it counts downwards: moving left or right "
-    "changes the column."
-)
-_FROM_ONE = "You counted from 1. Rows and columns count from 0: the first block holds 0, 1, 2 and 3."
-_UPSIDE_DOWN = "Up and down are exchanged. Rows count downwards: a pixel that moves up gets a smaller row number."
-_LEFT_IS_RIGHT = "Left and right are exchanged. A pixel that moves left gets a smaller column number."
-_TWO_EACH_WAY = (
-    "Two poolings do not forgive 2 pixels each way: blocks have fixed places, and this pixel is nearer to one edge of "
-    "its block than to the other."
-)
-_EDGE_OF_THE_MAP = "So far it is to the edges of the map. The result changes as soon as the pixel leaves its block."
-_LEFT = "`left` is not right: which columns belong to the block that holds column 10?"
-_RIGHT = "`right` is not right: which columns belong to the block that holds column 10?"
-_UP = "`up` is not right: which rows belong to the block that holds row 7?"
-_DOWN = "`down` is not right: which rows belong to the block that holds row 7?"
-
-
 def _are_four_numbers(ways) -> bool:
     return isinstance(ways, list | tuple | np.ndarray) and len(ways) == 4 and all(way == int(way) for way in ways)
 
 
 @value(
+    mistakes=[
+        (
+            (3, 3, 3, 3),
+            "A block is 4 wide, so you expect 3 pixels each way. But the pixel lies inside its block: 3 is the way "
+            "left and right together.",
+        ),
+        (
+            (0, 1, 1, 0),
+            "This is right for a single pooling. The second one pools the pooled map: how large is its block?",
+        ),
+        (
+            (3, 0, 2, 1),
+            "You took 7 for the column and 10 for the row. The row comes first, and it counts downwards: moving left "
+            "or right changes the column.",
+        ),
+        (
+            (1, 2, 2, 1),
+            "You counted from 1. Rows and columns count from 0: the first block holds 0, 1, 2 and 3.",
+        ),
+        (
+            (2, 1, 0, 3),
+            "Up and down are exchanged. Rows count downwards: a pixel that moves up gets a smaller row number.",
+        ),
+        (
+            (1, 2, 3, 0),
+            "Left and right are exchanged. A pixel that moves left gets a smaller column number.",
+        ),
+        (
+            (2, 2, 2, 2),
+            "Two poolings do not forgive 2 pixels each way: blocks have fixed places, and this pixel is nearer to one "
+            "edge of its block than to the other.",
+        ),
+        (
+            (10, 5, 7, 8),
+            "So far it is to the edges of the map. The result changes as soon as the pixel leaves its block.",
+        ),
+    ],
     rules=[
-        (_FOUR_NUMBERS, _are_four_numbers),
-        (_NO_DISTANCES, lambda ways: min(ways) >= 0),
-        (_WHOLE_BLOCK, lambda ways: tuple(ways) != (3, 3, 3, 3)),
-        (_POOLED_ONCE, lambda ways: tuple(ways) != (0, 1, 1, 0)),
-        (_ROW_FOR_COLUMN, lambda ways: tuple(ways) != (3, 0, 2, 1)),
-        (_FROM_ONE, lambda ways: tuple(ways) != (1, 2, 2, 1)),
-        (_UPSIDE_DOWN, lambda ways: tuple(ways) != (2, 1, 0, 3)),
-        (_LEFT_IS_RIGHT, lambda ways: tuple(ways) != (1, 2, 3, 0)),
-        (_TWO_EACH_WAY, lambda ways: tuple(ways) != (2, 2, 2, 2)),
-        (_EDGE_OF_THE_MAP, lambda ways: tuple(ways) != (10, 5, 7, 8)),
-        (_LEFT, lambda ways: ways[0] == 2),
-        (_RIGHT, lambda ways: ways[1] == 1),
-        (_UP, lambda ways: ways[2] == 3),
-        (_DOWN, lambda ways: ways[3] == 0),
+        (_are_four_numbers, (3, 3), "Four whole numbers are expected: left, right, up, down."),
+        (lambda ways: min(ways) >= 0, (-2, 1, -3, 0), "Give four distances, 0 or more."),
+        (
+            lambda ways: ways[0] == 2,
+            (3, 1, 3, 0),
+            "`left` is not right: which columns belong to the block that holds column 10?",
+        ),
+        (
+            lambda ways: ways[1] == 1,
+            (2, 2, 3, 1),
+            "`right` is not right: which columns belong to the block that holds column 10?",
+        ),
+        (
+            lambda ways: ways[2] == 3,
+            (2, 1, 2, 0),
+            "`up` is not right: which rows belong to the block that holds row 7?",
+        ),
+        (
+            lambda ways: ways[3] == 0,
+            (2, 1, 3, 1),
+            "`down` is not right: which rows belong to the block that holds row 7?",
+        ),
     ],
     hints=(
         "Pooling twice by 2 × 2 takes the largest value of each 4 × 4 block. Which block holds the pixel?",
@@ -222,76 +242,6 @@ def forgiven():
     left, right = 10 - 8, 11 - 10
     up, down = 7 - 4, 7 - 7
     return left, right, up, down
-
-
-@forgiven.mistake(_FOUR_NUMBERS)
-def rows_and_columns_only():
-    return 3, 3
-
-
-@forgiven.mistake(_NO_DISTANCES)
-def steps_with_signs():
-    return -2, 1, -3, 0
-
-
-@forgiven.mistake(_WHOLE_BLOCK)
-def whole_block():
-    return 3, 3, 3, 3
-
-
-@forgiven.mistake(_POOLED_ONCE)
-def pooled_once():
-    return 0, 1, 1, 0
-
-
-@forgiven.mistake(_ROW_FOR_COLUMN)
-def row_for_column():
-    return 3, 0, 2, 1
-
-
-@forgiven.mistake(_FROM_ONE)
-def counts_from_one():
-    return 1, 2, 2, 1
-
-
-@forgiven.mistake(_UPSIDE_DOWN)
-def upside_down():
-    return 2, 1, 0, 3
-
-
-@forgiven.mistake(_LEFT_IS_RIGHT)
-def left_is_right():
-    return 1, 2, 3, 0
-
-
-@forgiven.mistake(_TWO_EACH_WAY)
-def two_each_way():
-    return 2, 2, 2, 2
-
-
-@forgiven.mistake(_EDGE_OF_THE_MAP)
-def to_the_edge_of_the_map():
-    return 10, 5, 7, 8
-
-
-@forgiven.mistake(_LEFT)
-def counts_its_own_column():
-    return 3, 1, 3, 0
-
-
-@forgiven.mistake(_RIGHT)
-def the_block_ends_beyond():
-    return 2, 2, 3, 1
-
-
-@forgiven.mistake(_UP)
-def as_far_up_as_left():
-    return 2, 1, 2, 0
-
-
-@forgiven.mistake(_DOWN)
-def as_far_down_as_right():
-    return 2, 1, 3, 1
 
 
 @quiz(
@@ -471,49 +421,57 @@ def _fits_in_uint8(kernel) -> bool:
     return abs(np.clip(kernel, 0, None).sum() - 1) < 0.02  # 0.33 for a third is near enough
 
 
-_NO_KERNEL = "A 3×3 kernel is expected: three rows of three numbers."
-_BLURS = "No number of yours is negative: such a kernel adds neighbours up, it cannot tell a rim from a bright surface."
-_SEES_SURFACES = (
-    "Your nine numbers do not add up to 0: the kernel also answers on flat surfaces, where nothing changes, "
-    "and the more so the brighter they are."
-)
-_ASKS_DOWNWARDS = (
-    "Your kernel compares rows: it answers at upper or lower rims. At a left rim the brightness changes from column to "
-    "column."
-)
-_TAKES_BOTH = (
-    "Your kernel answers on the left and on the right rims: to both it gives positive sums. Give the two sides of the "
-    "window opposite signs, then ReLU keeps one of the rims."
-)
-_TAKES_THE_RIGHT = (
-    "Your kernel finds the right rims. The coins are bright and the ground is dark: what does a window on a left rim "
-    "hold on its left, what on its right?"
-)
-_NOT_THREE_TIMES = (
-    "Your kernel answers at left rims, but not yet three times as strongly as at right ones. Compare pixels that lie "
-    "two apart, or use more rows."
-)
-_IS_SLANTED = (
-    "Your kernel finds left rims, but upper or lower ones as well: it is slanted. Where the brightness changes only "
-    "from row to row, the sum has to be 0."
-)
-_TOO_LARGE_OR_SMALL = (
-    "The rims are the right ones. Now the size of the answers: where the window holds 255 under your positive numbers "
-    "and 0 elsewhere, the sum has to be 255. Multiply all nine numbers by the same factor."
-)
-
-
 @value(
     rules=[
-        (_NO_KERNEL, _is_kernel),
-        (_BLURS, lambda kernel: np.min(kernel) < 0),
-        (_SEES_SURFACES, _adds_up_to_zero),
-        (_ASKS_DOWNWARDS, _asks_sideways),
-        (_TAKES_BOTH, _takes_a_side),
-        (_TAKES_THE_RIGHT, _takes_the_left),
-        (_NOT_THREE_TIMES, _leaves_the_right),
-        (_IS_SLANTED, _is_upright),
-        (_TOO_LARGE_OR_SMALL, _fits_in_uint8),
+        (_is_kernel, np.array([-1, 0, 1]), "A 3×3 kernel is expected: three rows of three numbers."),
+        (
+            lambda kernel: np.min(kernel) < 0,
+            np.full((3, 3), 1 / 9),
+            "No number of yours is negative: such a kernel adds neighbours up, it cannot tell a rim from a bright "
+            "surface.",
+        ),
+        (
+            _adds_up_to_zero,
+            np.array([[-1, 0, 2], [-1, 0, 2], [-1, 0, 2]]) / 6,
+            "Your nine numbers do not add up to 0: the kernel also answers on flat surfaces, where nothing changes, "
+            "and the more so the brighter they are.",
+        ),
+        (
+            _asks_sideways,
+            np.array([[-1, -2, -1], [0, 0, 0], [1, 2, 1]]) / 4,
+            "Your kernel compares rows: it answers at upper or lower rims. At a left rim the brightness changes from "
+            "column to column.",
+        ),
+        (
+            _takes_a_side,
+            np.array([[-1, 2, -1], [-1, 2, -1], [-1, 2, -1]]) / 6,
+            "Your kernel answers on the left and on the right rims: to both it gives positive sums. Give the two sides "
+            "of the window opposite signs, then ReLU keeps one of the rims.",
+        ),
+        (
+            _takes_the_left,
+            np.array([[1, 0, -1], [2, 0, -2], [1, 0, -1]]) / 4,
+            "Your kernel finds the right rims. The coins are bright and the ground is dark: what does a window on a "
+            "left rim hold on its left, what on its right?",
+        ),
+        (
+            _leaves_the_right,
+            np.array([[-3, 4, -1], [-3, 4, -1], [-3, 4, -1]]) / 12,
+            "Your kernel answers at left rims, but not yet three times as strongly as at right ones. Compare pixels "
+            "that lie two apart, or use more rows.",
+        ),
+        (
+            _is_upright,
+            np.array([[-2, -1, 0], [-1, 0, 1], [0, 1, 2]]) / 4,
+            "Your kernel finds left rims, but upper or lower ones as well: it is slanted. Where the brightness changes "
+            "only from row to row, the sum has to be 0.",
+        ),
+        (
+            _fits_in_uint8,
+            np.array([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]]),
+            "The rims are the right ones. Now the size of the answers: where the window holds 255 under your positive "
+            "numbers and 0 elsewhere, the sum has to be 255. Multiply all nine numbers by the same factor.",
+        ),
     ],
     hints=(
         "At the left rim of a bright coin it gets brighter to the right. Where must the negative numbers stand?",
@@ -524,48 +482,3 @@ _TOO_LARGE_OR_SMALL = (
 def left_rims():
     kernel = np.array([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]])
     return kernel / 4
-
-
-@left_rims.mistake(_BLURS)
-def blurs():
-    return np.full((3, 3), 1 / 9)
-
-
-@left_rims.mistake(_SEES_SURFACES)
-def sees_surfaces():
-    return np.array([[-1, 0, 2], [-1, 0, 2], [-1, 0, 2]]) / 6
-
-
-@left_rims.mistake(_ASKS_DOWNWARDS)
-def asks_downwards():
-    return np.array([[-1, -2, -1], [0, 0, 0], [1, 2, 1]]) / 4
-
-
-@left_rims.mistake(_TAKES_BOTH)
-def takes_both():
-    return np.array([[-1, 2, -1], [-1, 2, -1], [-1, 2, -1]]) / 6
-
-
-@left_rims.mistake(_TAKES_THE_RIGHT)
-def takes_the_right():
-    return np.array([[1, 0, -1], [2, 0, -2], [1, 0, -1]]) / 4
-
-
-@left_rims.mistake(_NOT_THREE_TIMES)
-def nearly_a_line():
-    return np.array([[-3, 4, -1], [-3, 4, -1], [-3, 4, -1]]) / 12
-
-
-@left_rims.mistake(_IS_SLANTED)
-def is_slanted():
-    return np.array([[-2, -1, 0], [-1, 0, 1], [0, 1, 2]]) / 4
-
-
-@left_rims.mistake(_TOO_LARGE_OR_SMALL)
-def too_large():
-    return np.array([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]])
-
-
-@left_rims.mistake(_NO_KERNEL)
-def in_a_row():
-    return np.array([-1, 0, 1])

@@ -4,37 +4,6 @@ import numpy as np
 
 from course_utils.exercises.engine import function, model, quiz, value
 
-_TWO_COUNTS = (
-    "Two whole numbers are expected: the parameters of `Conv2D`, then those of `Dense`. Write them without commas "
-    "inside: 1234, not 1,234."
-)
-_EXCHANGED = "The two numbers are exchanged: `Conv2D` comes first."
-_CONV_NO_BIASES = "`Conv2D`: biases are missing. Each kernel has one."
-_CONV_FLAT = "`Conv2D`: your kernels are flat. The picture has three channels, and a kernel has a 5 × 5 slice for each."
-_CONV_BIAS_A_SLICE = "`Conv2D`: you gave each slice a bias of its own. A kernel adds up its slices and then one bias."
-_CONV_PLACES = (
-    "`Conv2D`: you multiplied by the places of the map. A kernel slides: the same numbers serve at every place."
-)
-_CONV_OTHER = "`Conv2D`: this is not the number. Count one kernel first: window × channels that come in, and its bias."
-_DENSE_NO_BIASES = "`Dense`: biases are missing. Each of the ten outputs has one."
-_DENSE_NO_CHANNELS = (
-    "`Dense`: you counted the places of one map. `Flatten` lays all maps in one row, and there are 24 of them."
-)
-_DENSE_THREE = (
-    "`Dense`: you took three maps, as many as the picture has channels. How many maps does the convolution make?"
-)
-_DENSE_NO_POOLING = "`Dense`: you took the maps as the convolution leaves them. Pooling comes in between."
-_DENSE_NO_BORDER = (
-    "`Dense`: you pooled maps of 32 × 32. Without padding a window of 5 fits into 32 pixels fewer than 32 times."
-)
-_DENSE_INPUTS_RIGHT = (
-    "`Dense`: the 4,704 numbers that come in are right. Each of the ten outputs has a weight for each of them, and one "
-    "bias."
-)
-_DENSE_OTHER = (
-    "`Conv2D` is right, `Dense` is not. Follow the side of the map, layer by layer: how many numbers leave `Flatten`?"
-)
-
 
 def _is_pair(counts) -> bool:
     return len(counts) == 2 and all(count == int(count) for count in counts)
@@ -53,20 +22,78 @@ def _has_no_places(counts) -> bool:
 
 @value(
     rules=[
-        (_TWO_COUNTS, _is_pair),
-        (_EXCHANGED, _in_order),
-        (_CONV_NO_BIASES, lambda counts: counts[0] not in (5 * 5 * 3 * 24, 5 * 5 * 3 * 24 + 1)),
-        (_CONV_FLAT, lambda counts: counts[0] not in ((5 * 5 + 1) * 24, 5 * 5 * 24)),
-        (_CONV_BIAS_A_SLICE, lambda counts: counts[0] != (5 * 5 + 1) * 3 * 24),
-        (_CONV_PLACES, _has_no_places),
-        (_CONV_OTHER, lambda counts: counts[0] == 1824),
-        (_DENSE_NO_BIASES, lambda counts: counts[1] not in [side**2 * 24 * 10 for side in (14, 16, 28, 32)]),
-        (_DENSE_NO_CHANNELS, lambda counts: counts[1] not in [(side**2 + 1) * 10 for side in (14, 16, 28, 32)]),
-        (_DENSE_THREE, lambda counts: counts[1] not in [(side**2 * 3 + 1) * 10 for side in (14, 16, 28, 32)]),
-        (_DENSE_NO_POOLING, lambda counts: counts[1] not in [(side**2 * 24 + 1) * 10 for side in (28, 32)]),
-        (_DENSE_NO_BORDER, lambda counts: counts[1] != (16 * 16 * 24 + 1) * 10),
-        (_DENSE_INPUTS_RIGHT, lambda counts: counts[1] not in (4704, 4705, 4714, 47_041, 4704 * 11)),
-        (_DENSE_OTHER, lambda counts: counts[1] == 47_050),
+        (
+            _is_pair,
+            48_874,
+            "Two whole numbers are expected: the parameters of `Conv2D`, then those of `Dense`. Write them without "
+            "commas inside: 1234, not 1,234.",
+        ),
+        (_in_order, (47_040, 1800), "The two numbers are exchanged: `Conv2D` comes first."),
+        (
+            lambda counts: counts[0] not in (5 * 5 * 3 * 24, 5 * 5 * 3 * 24 + 1),
+            (1800, 47_050),
+            "`Conv2D`: biases are missing. Each kernel has one.",
+        ),
+        (
+            lambda counts: counts[0] not in ((5 * 5 + 1) * 24, 5 * 5 * 24),
+            (624, 47_050),
+            "`Conv2D`: your kernels are flat. The picture has three channels, and a kernel has a 5 × 5 slice for each.",
+        ),
+        (
+            lambda counts: counts[0] != (5 * 5 + 1) * 3 * 24,
+            (1872, 47_050),
+            "`Conv2D`: you gave each slice a bias of its own. A kernel adds up its slices and then one bias.",
+        ),
+        (
+            _has_no_places,
+            (1824 * 28 * 28, 47_050),
+            "`Conv2D`: you multiplied by the places of the map. A kernel slides: the same numbers serve at every "
+            "place.",
+        ),
+        (
+            lambda counts: counts[0] == 1824,
+            (32 * 32 * 3, 47_050),
+            "`Conv2D`: this is not the number. Count one kernel first: window × channels that come in, and its bias.",
+        ),
+        (
+            lambda counts: counts[1] not in [side**2 * 24 * 10 for side in (14, 16, 28, 32)],
+            (1824, 47_040),
+            "`Dense`: biases are missing. Each of the ten outputs has one.",
+        ),
+        (
+            lambda counts: counts[1] not in [(side**2 + 1) * 10 for side in (14, 16, 28, 32)],
+            (1824, 1970),
+            "`Dense`: you counted the places of one map. `Flatten` lays all maps in one row, and there are 24 of them.",
+        ),
+        (
+            lambda counts: counts[1] not in [(side**2 * 3 + 1) * 10 for side in (14, 16, 28, 32)],
+            (1824, 5890),
+            "`Dense`: you took three maps, as many as the picture has channels. How many maps does the convolution "
+            "make?",
+        ),
+        (
+            lambda counts: counts[1] not in [(side**2 * 24 + 1) * 10 for side in (28, 32)],
+            (1824, 188_170),
+            "`Dense`: you took the maps as the convolution leaves them. Pooling comes in between.",
+        ),
+        (
+            lambda counts: counts[1] != (16 * 16 * 24 + 1) * 10,
+            (1824, 61_450),
+            "`Dense`: you pooled maps of 32 × 32. Without padding a window of 5 fits into 32 pixels fewer than 32 "
+            "times.",
+        ),
+        (
+            lambda counts: counts[1] not in (4704, 4705, 4714, 47_041, 4704 * 11),
+            (1824, 4704 * 11),
+            "`Dense`: the 4,704 numbers that come in are right. Each of the ten outputs has a weight for each of them, "
+            "and one bias.",
+        ),
+        (
+            lambda counts: counts[1] == 47_050,
+            (1824, (13 * 13 * 24 + 1) * 10),
+            "`Conv2D` is right, `Dense` is not. Follow the side of the map, layer by layer: how many numbers leave "
+            "`Flatten`?",
+        ),
     ],
     hints=(
         "A kernel of `Conv2D` reads a window of 5 × 5 in each of the three channels. There are 24 kernels.",
@@ -79,76 +106,6 @@ def parameters():
     side = (32 - 5 + 1) // 2
     dense = (side * side * 24 + 1) * 10
     return convolution, dense
-
-
-@parameters.mistake(_CONV_NO_BIASES)
-def conv_no_biases():
-    return 1800, 47_050
-
-
-@parameters.mistake(_CONV_FLAT)
-def conv_flat():
-    return 624, 47_050
-
-
-@parameters.mistake(_CONV_BIAS_A_SLICE)
-def conv_bias_a_slice():
-    return 1872, 47_050
-
-
-@parameters.mistake(_CONV_PLACES)
-def conv_places():
-    return 1824 * 28 * 28, 47_050
-
-
-@parameters.mistake(_CONV_OTHER)
-def conv_counts_numbers_of_the_picture():
-    return 32 * 32 * 3, 47_050
-
-
-@parameters.mistake(_DENSE_NO_BIASES)
-def dense_no_biases():
-    return 1824, 47_040
-
-
-@parameters.mistake(_DENSE_NO_CHANNELS)
-def dense_no_channels():
-    return 1824, 1970
-
-
-@parameters.mistake(_DENSE_THREE)
-def dense_three_maps():
-    return 1824, 5890
-
-
-@parameters.mistake(_DENSE_NO_POOLING)
-def dense_no_pooling():
-    return 1824, 188_170
-
-
-@parameters.mistake(_DENSE_NO_BORDER)
-def dense_no_border():
-    return 1824, 61_450
-
-
-@parameters.mistake(_DENSE_INPUTS_RIGHT)
-def dense_bias_an_input():
-    return 1824, 4704 * 11
-
-
-@parameters.mistake(_DENSE_OTHER)
-def dense_map_too_small():
-    return 1824, (13 * 13 * 24 + 1) * 10
-
-
-@parameters.mistake(_EXCHANGED)
-def exchanged():
-    return 47_040, 1800
-
-
-@parameters.mistake(_TWO_COUNTS)
-def only_the_sum():
-    return 48_874
 
 
 @quiz(
@@ -224,61 +181,71 @@ def curves(train, validation) -> dict[str, np.ndarray]:
     }
 
 
-_A_NUMBER_EACH = 'A dictionary is expected with a number from 1 to 6 for each of "A", "B", "C" and "D".'
-_STARTS_WELL = (
-    "Cause 6 shows before the first step: the loss starts far above ln 10. All four curves start at ln 10, where a "
-    "network that knows nothing belongs."
-)
-_NOTHING_JUMPS = (
-    "Cause 2 makes the training loss jump about or stay near ln 10, because each step overshoots. In all four the "
-    "training loss falls, quickly or slowly."
-)
-_RISING_SWAPPED = (
-    "You have the two with a rising validation loss, but the wrong way round. Where there is something to learn that "
-    "holds for new digits, the validation loss falls first."
-)
-_STILL_FALLING = (
-    "A: the curve lies above 1.461, but it has not come to rest. It is still falling when the training ends. A "
-    "fingerprint is a level that a curve cannot get below."
-)
-_A_OTHER = (
-    "A: both losses fall together, almost in a straight line, and have not got far after 25 epochs. Nothing is wrong "
-    "with the direction of the steps: what about their size?"
-)
-_B_OTHER = (
-    "B: the training loss falls, so the network can learn these pictures. But on new digits it does worse than one "
-    "that knows nothing, from the first epochs on. What is it that it learns?"
-)
-_FAST_FIRST = (
-    "C: with steps too small, no part of the curve would be steep. This one falls fast and then hardly at all: "
-    "something holds it up."
-)
-_C_OTHER = (
-    "C: even the training loss stays high. Read off the level that it approaches but never gets below; section 5.2 "
-    "computed it for ten classes."
-)
-_D_OTHER = (
-    "D: the training loss goes to 0. The validation loss falls well below ln 10 first, so what is learned there holds "
-    "for new digits too; then it turns. Section 5.3 has such a pair of curves."
-)
-
-
 def _has_four_numbers(answer) -> bool:
     return sorted(answer) == list("ABCD") and all(number in range(1, 7) for number in answer.values())
 
 
 @value(
     rules=[
-        (_A_NUMBER_EACH, _has_four_numbers),
-        (_STARTS_WELL, lambda answer: 6 not in answer.values()),
-        (_NOTHING_JUMPS, lambda answer: 2 not in answer.values()),
-        (_RISING_SWAPPED, lambda answer: (answer["B"], answer["D"]) != (5, 4)),
-        (_STILL_FALLING, lambda answer: answer["A"] != 1),
-        (_A_OTHER, lambda answer: answer["A"] == 3),
-        (_B_OTHER, lambda answer: answer["B"] == 4),
-        (_FAST_FIRST, lambda answer: answer["C"] != 3),
-        (_C_OTHER, lambda answer: answer["C"] == 1),
-        (_D_OTHER, lambda answer: answer["D"] == 5),
+        (
+            _has_four_numbers,
+            [3, 4, 1, 5],
+            'A dictionary is expected with a number from 1 to 6 for each of "A", "B", "C" and "D".',
+        ),
+        (
+            lambda answer: 6 not in answer.values(),
+            {"A": 3, "B": 6, "C": 1, "D": 5},
+            "Cause 6 shows before the first step: the loss starts far above ln 10. All four curves start at ln 10, "
+            "where a network that knows nothing belongs.",
+        ),
+        (
+            lambda answer: 2 not in answer.values(),
+            {"A": 3, "B": 4, "C": 2, "D": 5},
+            "Cause 2 makes the training loss jump about or stay near ln 10, because each step overshoots. In all four "
+            "the training loss falls, quickly or slowly.",
+        ),
+        (
+            lambda answer: (answer["B"], answer["D"]) != (5, 4),
+            {"A": 3, "B": 5, "C": 1, "D": 4},
+            "You have the two with a rising validation loss, but the wrong way round. Where there is something to "
+            "learn that holds for new digits, the validation loss falls first.",
+        ),
+        (
+            lambda answer: answer["A"] != 1,
+            {"A": 1, "B": 4, "C": 3, "D": 5},
+            "A: the curve lies above 1.461, but it has not come to rest. It is still falling when the training ends. A "
+            "fingerprint is a level that a curve cannot get below.",
+        ),
+        (
+            lambda answer: answer["A"] == 3,
+            {"A": 4, "B": 4, "C": 1, "D": 5},
+            "A: both losses fall together, almost in a straight line, and have not got far after 25 epochs. Nothing is "
+            "wrong with the direction of the steps: what about their size?",
+        ),
+        (
+            lambda answer: answer["B"] == 4,
+            {"A": 3, "B": 5, "C": 1, "D": 5},
+            "B: the training loss falls, so the network can learn these pictures. But on new digits it does worse than "
+            "one that knows nothing, from the first epochs on. What is it that it learns?",
+        ),
+        (
+            lambda answer: answer["C"] != 3,
+            {"A": 3, "B": 4, "C": 3, "D": 5},
+            "C: with steps too small, no part of the curve would be steep. This one falls fast and then hardly at all: "
+            "something holds it up.",
+        ),
+        (
+            lambda answer: answer["C"] == 1,
+            {"A": 3, "B": 4, "C": 5, "D": 5},
+            "C: even the training loss stays high. Read off the level that it approaches but never gets below; section "
+            "5.2 computed it for ten classes.",
+        ),
+        (
+            lambda answer: answer["D"] == 5,
+            {"A": 3, "B": 4, "C": 1, "D": 4},
+            "D: the training loss goes to 0. The validation loss falls well below ln 10 first, so what is learned "
+            "there holds for new digits too; then it turns. Section 5.3 has such a pair of curves.",
+        ),
     ],
     hints=(
         "Ask each picture three things: where does it start, at which level does it stay, when do the two curves part?",
@@ -288,56 +255,6 @@ def _has_four_numbers(answer) -> bool:
 )
 def causes():
     return {"A": 3, "B": 4, "C": 1, "D": 5}
-
-
-@causes.mistake(_A_NUMBER_EACH)
-def a_list():
-    return [3, 4, 1, 5]
-
-
-@causes.mistake(_STARTS_WELL)
-def unscaled():
-    return {"A": 3, "B": 6, "C": 1, "D": 5}
-
-
-@causes.mistake(_NOTHING_JUMPS)
-def too_large_a_rate():
-    return {"A": 3, "B": 4, "C": 2, "D": 5}
-
-
-@causes.mistake(_RISING_SWAPPED)
-def rising_swapped():
-    return {"A": 3, "B": 5, "C": 1, "D": 4}
-
-
-@causes.mistake(_STILL_FALLING)
-def level_not_reached():
-    return {"A": 1, "B": 4, "C": 3, "D": 5}
-
-
-@causes.mistake(_A_OTHER)
-def slow_means_nonsense():
-    return {"A": 4, "B": 4, "C": 1, "D": 5}
-
-
-@causes.mistake(_B_OTHER)
-def rising_means_by_heart():
-    return {"A": 3, "B": 5, "C": 1, "D": 5}
-
-
-@causes.mistake(_FAST_FIRST)
-def flat_means_small_steps():
-    return {"A": 3, "B": 4, "C": 3, "D": 5}
-
-
-@causes.mistake(_C_OTHER)
-def flat_means_few_pictures():
-    return {"A": 3, "B": 4, "C": 5, "D": 5}
-
-
-@causes.mistake(_D_OTHER)
-def gap_means_nonsense():
-    return {"A": 3, "B": 4, "C": 1, "D": 4}
 
 
 @function(
@@ -528,36 +445,84 @@ def _loss(network, factor: float = 1.0) -> float:
     return float(-np.log(of_the_truth.clip(1e-7)).mean())
 
 
-_OTHER_INPUT = (
-    "The network does not take grey pictures of 28 × 28 pixels with one channel: begin with `keras.Input((28, 28, 1))`."
-)
-_OTHER_OUTPUT = "The network must answer with ten numbers a picture, one for each digit."
-_TOO_LARGE = (
-    "The network has 50,000 parameters or more. `model.summary()` shows where they are; section 5.1 shows which layer "
-    "to suspect, and what makes the row after `Flatten` shorter."
-)
-_GUESSES = (
-    "The network guesses. Either it has not been trained, or its training went wrong: run the checks of section 5.2."
-)
-_SCALED_OUTSIDE = (
-    "The network does better if the pixels are divided by 255 before it gets them. Either you trained it on such "
-    "pixels, or it has no scaling at all and is far too sure of itself. Put `layers.Rescaling(1 / 255)` in front, and "
-    "train on 0…255."
-)
-_NOT_YET = (
-    "The network is small enough and has learned, but it reads no more than 97 % of the test digits. Two things help: "
-    "more varied training pictures (section 5.4), and a second look at where the parameters are spent."
-)
+def _no_channel_axis():
+    import keras
+    from keras import layers
+
+    return keras.Sequential([keras.Input((28, 28)), layers.Flatten(), layers.Dense(10)])
+
+
+def _hidden_layer_after_flatten():
+    from keras import layers
+
+    return _dense_only(layers.Conv2D(16, 3, activation="relu"), layers.MaxPooling2D(), layers.Conv2D(64, 3))
+
+
+def _untrained():
+    from keras import layers
+
+    return _dense_only(layers.Rescaling(1 / 255), layers.Conv2D(8, 3, strides=2, activation="relu"))
+
+
+def _scaled_outside():
+    import keras
+
+    # The weights of a network that has only seen 0…1: the solution without its first layer.
+    return keras.Sequential([keras.Input((28, 28, 1)), *small_model.right_answer.layers[1:]])
+
+
+def _no_convolution():
+    import keras
+    from keras import layers
+
+    from course_utils.datasets import digits
+
+    keras.utils.set_random_seed(5)
+    network = _dense_only(layers.Rescaling(1 / 255), activation=None)  # logits are fine too
+    network.compile(keras.optimizers.Adam(0.01), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    network.fit(digits().train.images[..., None], digits().train.labels, batch_size=100, verbose=0)
+    return network
 
 
 @model(
     rules=[
-        (_OTHER_INPUT, lambda network: network.input_shape[1:] in ((28, 28, 1), (None, None, 1))),
-        (_OTHER_OUTPUT, lambda network: network.output_shape[1:] == (10,)),
-        (_TOO_LARGE, lambda network: network.count_params() < 50_000),
-        (_GUESSES, lambda network: max(_accuracy(network), _accuracy(network, 1 / 255)) > 0.5),
-        (_SCALED_OUTSIDE, lambda network: _loss(network) <= _loss(network, 1 / 255)),
-        (_NOT_YET, lambda network: _accuracy(network) > 0.97),
+        (
+            lambda network: network.input_shape[1:] in ((28, 28, 1), (None, None, 1)),
+            _no_channel_axis,
+            "The network does not take grey pictures of 28 × 28 pixels with one channel: begin with `keras.Input((28, "
+            "28, 1))`.",
+        ),
+        (
+            lambda network: network.output_shape[1:] == (10,),
+            lambda: _dense_only(outputs=1),
+            "The network must answer with ten numbers a picture, one for each digit.",
+        ),
+        (
+            lambda network: network.count_params() < 50_000,
+            _hidden_layer_after_flatten,
+            "The network has 50,000 parameters or more. `model.summary()` shows where they are; section 5.1 shows "
+            "which layer to suspect, and what makes the row after `Flatten` shorter.",
+        ),
+        (
+            lambda network: max(_accuracy(network), _accuracy(network, 1 / 255)) > 0.5,
+            _untrained,
+            "The network guesses. Either it has not been trained, or its training went wrong: run the checks of "
+            "section 5.2.",
+        ),
+        (
+            lambda network: _loss(network) <= _loss(network, 1 / 255),
+            _scaled_outside,
+            "The network does better if the pixels are divided by 255 before it gets them. Either you trained it on "
+            "such pixels, or it has no scaling at all and is far too sure of itself. Put `layers.Rescaling(1 / 255)` "
+            "in front, and train on 0…255.",
+        ),
+        (
+            lambda network: _accuracy(network) > 0.97,
+            _no_convolution,
+            "The network is small enough and has learned, but it reads no more than 97 % of the test digits. Two "
+            "things help: more varied training pictures (section 5.4), and a second look at where the parameters are "
+            "spent.",
+        ),
     ],
     hints=(
         "Leave out the hidden dense layer: conv, pool, conv, pool, flatten, and at once ten outputs. Windows of 5 × 5 "
@@ -605,55 +570,6 @@ def _dense_only(*inside, outputs: int = 10, activation: str | None = "softmax"):
 
     body = [*inside, layers.Flatten(), layers.Dense(outputs, activation=activation)]
     return keras.Sequential([keras.Input((28, 28, 1)), *body])
-
-
-@small_model.mistake(_OTHER_INPUT)
-def no_channel_axis():
-    import keras
-    from keras import layers
-
-    return keras.Sequential([keras.Input((28, 28)), layers.Flatten(), layers.Dense(10)])
-
-
-@small_model.mistake(_OTHER_OUTPUT)
-def one_number():
-    return _dense_only(outputs=1)
-
-
-@small_model.mistake(_TOO_LARGE)
-def hidden_layer_after_flatten():
-    from keras import layers
-
-    return _dense_only(layers.Conv2D(16, 3, activation="relu"), layers.MaxPooling2D(), layers.Conv2D(64, 3))
-
-
-@small_model.mistake(_GUESSES)
-def untrained():
-    from keras import layers
-
-    return _dense_only(layers.Rescaling(1 / 255), layers.Conv2D(8, 3, strides=2, activation="relu"))
-
-
-@small_model.mistake(_SCALED_OUTSIDE)
-def scaled_outside():
-    import keras
-
-    # The weights of a network that has only seen 0…1: the solution without its first layer.
-    return keras.Sequential([keras.Input((28, 28, 1)), *small_model.right_answer.layers[1:]])
-
-
-@small_model.mistake(_NOT_YET)
-def no_convolution():
-    import keras
-    from keras import layers
-
-    from course_utils.datasets import digits
-
-    keras.utils.set_random_seed(5)
-    network = _dense_only(layers.Rescaling(1 / 255), activation=None)  # logits are fine too
-    network.compile(keras.optimizers.Adam(0.01), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    network.fit(digits().train.images[..., None], digits().train.labels, batch_size=100, verbose=0)
-    return network
 
 
 @quiz(

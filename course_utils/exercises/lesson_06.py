@@ -114,8 +114,7 @@ def as_dense(mean, scale, w, b):
 
 @as_dense.mistake(
     "The bias is still that of the regression. It belongs to features whose mean is 0; features as they are have "
-    "another "
-    "one, and the bias must make up for it."
+    "another one, and the bias must make up for it."
 )
 def old_bias(mean, scale, w, b):
     return (w / scale)[:, None], np.array([b])
@@ -155,9 +154,8 @@ def bias_first(mean, scale, w, b):
 
 
 @as_dense.mistake(
-    "The numbers are right, the shape of the kernel is not: (features,) instead of (features, 1). A dense layer "
-    "keeps one "
-    "column for each output; `kernel[:, None]` makes one."
+    "The numbers are right, the shape of the kernel is not: (features,) instead of (features, 1). A dense layer keeps "
+    "one column for each output; `kernel[:, None]` makes one."
 )
 def flat_kernel(mean, scale, w, b):
     kernel, bias = as_dense.reference(mean, scale, w, b)
@@ -165,9 +163,8 @@ def flat_kernel(mean, scale, w, b):
 
 
 @quiz(
-    because="The two losses are of the same pictures and the same weights. Only how batch normalisation gets its "
-    "mean and "
-    "spread differs between `fit` and `predict`, and with it everything behind.",
+    because="The two losses are of the same pictures and the same weights. Only how batch normalisation gets its mean "
+    "and spread differs between `fit` and `predict`, and with it everything behind.",
     hints=(
         "Both numbers are about the *training* pictures. Which layers behave differently in `fit` and in `predict`?",
     ),
@@ -177,34 +174,6 @@ def flat_kernel(mean, scale, w, b):
 )
 def q2():
     return "C"
-
-
-_OTHER_INPUT = "The network takes other pictures than 96 × 96 with three channels: give `input_shape=(96, 96, 3)`."
-_OTHER_OUTPUT = "The network must end in one number a picture: `Dense(1)` after the average over all places."
-_NO_BASE = (
-    "There is no MobileNetV2 in it: layers such as `block_13_expand` are missing. Use "
-    "`keras.applications.MobileNetV2(include_top=False, …)`, unwrapped or as a layer."
-)
-_FLATTENED = (
-    "The dense layer gets more than the 1,280 averages: with `Flatten` it reads each place of the map by itself. Use "
-    '`GlobalAveragePooling2D`, or `pooling="avg"` of MobileNetV2.'
-)
-_ACTIVATION = "The last layer has an activation: the task wants the plain number, and the loss gets `from_logits=True`."
-_HEAD_FROZEN = "Your dense layer is frozen too, so nothing could learn the new task: it must stay trainable."
-_ALL_FROZEN = (
-    "Everything in the base is frozen. From `block_13_expand` on the layers may learn; `trainable` of a whole network "
-    "decides for all its layers, so set it to True first and then freeze single layers."
-)
-_EARLY_LEARN = (
-    "Layers before `block_13_expand` may learn. Go through `base.layers` in their order and freeze all that come "
-    "before that one."
-)
-_NORM_LEARNS = (
-    "Batch normalisation layers behind the cut may learn: that is the trap of section 6.7. Freeze every layer that "
-    "is a "
-    "`keras.layers.BatchNormalization`, wherever it stands."
-)
-_LATE_FROZEN = "Some convolutions behind the cut are frozen; of these layers only batch normalisation stays at rest."
 
 
 def _flat(network) -> list:
@@ -250,18 +219,92 @@ def _ends_plainly(network) -> bool:
     return isinstance(last, keras.layers.Dense) and last.activation is keras.activations.linear
 
 
+def _no_base():
+    import keras
+    from keras import layers
+
+    entry = keras.Input((96, 96, 3))
+    return keras.Model(entry, layers.Dense(1)(layers.GlobalAveragePooling2D()(layers.Conv2D(1280, 3)(entry))))
+
+
+def _head_frozen():
+    network = _wrong_network(_rightly)
+    network.layers[-1].trainable = False
+    return network
+
+
+def _base_frozen():
+    def freeze(base, cut: int) -> None:
+        base.trainable = False
+
+    return _wrong_network(freeze)
+
+
+def _one_block_only():
+    def freeze(base, cut: int) -> None:
+        for place, layer in enumerate(base.layers):
+            layer.trainable = cut <= place < cut + 9 and not _is_norm(layer)
+
+    return _wrong_network(freeze)
+
+
 @model(
     rules=[
-        (_OTHER_INPUT, lambda network: network.input_shape[1:] == (96, 96, 3)),
-        (_OTHER_OUTPUT, lambda network: network.output_shape[1:] == (1,)),
-        (_NO_BASE, lambda network: len(_base(network)[0]) > 50),
-        (_ACTIVATION, _ends_plainly),
-        (_FLATTENED, lambda network: _dense(network)[0].kernel.shape[0] == 1280),
-        (_HEAD_FROZEN, lambda network: _learns(_dense(network)[-1])),
-        (_ALL_FROZEN, lambda network: any(_learns(layer) for half in _base(network) for layer in half)),
-        (_EARLY_LEARN, lambda network: not any(map(_learns, _base(network)[0]))),
-        (_NORM_LEARNS, lambda network: not any(_learns(layer) for layer in _base(network)[1] if _is_norm(layer))),
-        (_LATE_FROZEN, lambda network: all(_learns(layer) for layer in _base(network)[1] if not _is_norm(layer))),
+        (
+            lambda network: network.input_shape[1:] == (96, 96, 3),
+            lambda: _wrong_network(_rightly, size=160),
+            "The network takes other pictures than 96 × 96 with three channels: give `input_shape=(96, 96, 3)`.",
+        ),
+        (
+            lambda network: network.output_shape[1:] == (1,),
+            lambda: _wrong_network(_rightly, outputs=2),
+            "The network must end in one number a picture: `Dense(1)` after the average over all places.",
+        ),
+        (
+            lambda network: len(_base(network)[0]) > 50,
+            _no_base,
+            "There is no MobileNetV2 in it: layers such as `block_13_expand` are missing. Use "
+            "`keras.applications.MobileNetV2(include_top=False, …)`, unwrapped or as a layer.",
+        ),
+        (
+            _ends_plainly,
+            lambda: _wrong_network(_rightly, activation="sigmoid"),
+            "The last layer has an activation: the task wants the plain number, and the loss gets `from_logits=True`.",
+        ),
+        (
+            lambda network: _dense(network)[0].kernel.shape[0] == 1280,
+            lambda: _wrong_network(_rightly, flat=True),
+            "The dense layer gets more than the 1,280 averages: with `Flatten` it reads each place of the map by "
+            'itself. Use `GlobalAveragePooling2D`, or `pooling="avg"` of MobileNetV2.',
+        ),
+        (
+            lambda network: _learns(_dense(network)[-1]),
+            _head_frozen,
+            "Your dense layer is frozen too, so nothing could learn the new task: it must stay trainable.",
+        ),
+        (
+            lambda network: any(_learns(layer) for half in _base(network) for layer in half),
+            _base_frozen,
+            "Everything in the base is frozen. From `block_13_expand` on the layers may learn; `trainable` of a whole "
+            "network decides for all its layers, so set it to True first and then freeze single layers.",
+        ),
+        (
+            lambda network: not any(map(_learns, _base(network)[0])),
+            lambda: _wrong_network(lambda base, cut: None),
+            "Layers before `block_13_expand` may learn. Go through `base.layers` in their order and freeze all that "
+            "come before that one.",
+        ),
+        (
+            lambda network: not any(_learns(layer) for layer in _base(network)[1] if _is_norm(layer)),
+            lambda: _wrong_network(_from),
+            "Batch normalisation layers behind the cut may learn: that is the trap of section 6.7. Freeze every layer "
+            "that is a `keras.layers.BatchNormalization`, wherever it stands.",
+        ),
+        (
+            lambda network: all(_learns(layer) for layer in _base(network)[1] if not _is_norm(layer)),
+            _one_block_only,
+            "Some convolutions behind the cut are frozen; of these layers only batch normalisation stays at rest.",
+        ),
     ],
     hints=(
         "Build the base, then walk through `base.layers` with a flag that turns true at the layer named "
@@ -303,73 +346,9 @@ def _from(base, cut: int) -> None:
         layer.trainable = place >= cut
 
 
-@ready.mistake(_OTHER_INPUT)
-def other_size():
-    return _wrong_network(_rightly, size=160)
-
-
-@ready.mistake(_OTHER_OUTPUT)
-def two_outputs():
-    return _wrong_network(_rightly, outputs=2)
-
-
-@ready.mistake(_NO_BASE)
-def no_base():
-    import keras
-    from keras import layers
-
-    entry = keras.Input((96, 96, 3))
-    return keras.Model(entry, layers.Dense(1)(layers.GlobalAveragePooling2D()(layers.Conv2D(1280, 3)(entry))))
-
-
-@ready.mistake(_ACTIVATION)
-def with_sigmoid():
-    return _wrong_network(_rightly, activation="sigmoid")
-
-
-@ready.mistake(_FLATTENED)
-def flattened():
-    return _wrong_network(_rightly, flat=True)
-
-
-@ready.mistake(_HEAD_FROZEN)
-def head_frozen():
-    network = _wrong_network(_rightly)
-    network.layers[-1].trainable = False
-    return network
-
-
-@ready.mistake(_ALL_FROZEN)
-def base_frozen():
-    def freeze(base, cut: int) -> None:
-        base.trainable = False
-
-    return _wrong_network(freeze)
-
-
-@ready.mistake(_EARLY_LEARN)
-def everything_learns():
-    return _wrong_network(lambda base, cut: None)
-
-
-@ready.mistake(_NORM_LEARNS)
-def norm_learns():
-    return _wrong_network(_from)
-
-
-@ready.mistake(_LATE_FROZEN)
-def one_block_only():
-    def freeze(base, cut: int) -> None:
-        for place, layer in enumerate(base.layers):
-            layer.trainable = cut <= place < cut + 9 and not _is_norm(layer)
-
-    return _wrong_network(freeze)
-
-
 @quiz(
-    because="It costs minutes, needs no choice that you cannot check, and tells you whether more is worth the "
-    "effort: if "
-    "a sixth machine looks different, flexibility will not help.",
+    because="It costs minutes, needs no choice that you cannot check, and tells you whether more is worth the effort: "
+    "if a sixth machine looks different, flexibility will not help.",
     hints=("What is scarce here: pictures, or flexibility of the network?",),
     A="300 pictures of five machines are learned by heart by a network that may change all its layers. Section 6.6 "
     "showed what that does for the next machine.",

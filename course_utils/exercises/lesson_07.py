@@ -150,30 +150,49 @@ def q2():
     return "B"
 
 
-_NUMBERS = "A set of line numbers is expected, such as {4, 5}: whole numbers from 1 to 8."
-_EVERYTHING = "Not every line is at fault. Name only lines that use what they must not know, or share out wrongly."
-_SCALER = "One is missing among the first three lines: what does the scaler learn from, and what must it not have seen?"
-_SPLIT = "One is missing: how do lines 2 and 3 share out the cells? Remember the modules."
-_THRESHOLD = "One is missing after line 5: something is chosen there. On which cells?"
-_MODEL = "Line 4 is sound: the model learns from the training rows only. What it is given was prepared before."
-_ASKING = "Line 5 is sound: asking a model for the probabilities of test cells is what a test is for."
-_CANDIDATES = "Line 6 is sound: it only writes down which thresholds may be tried."
-
-
 def _is_lines(answer) -> bool:
     return len(answer) > 0 and all(number == int(number) and 1 <= number <= 8 for number in answer)
 
 
 @value(
     rules=[
-        (_NUMBERS, _is_lines),
-        (_EVERYTHING, lambda lines: len(set(lines)) < 7),
-        (_MODEL, lambda lines: 4 not in lines),
-        (_ASKING, lambda lines: 5 not in lines),
-        (_CANDIDATES, lambda lines: 6 not in lines),
-        (_SCALER, lambda lines: 1 in lines),
-        (_SPLIT, lambda lines: 2 in lines or 3 in lines),
-        (_THRESHOLD, lambda lines: 7 in lines or 8 in lines),
+        (_is_lines, {"1", "7"}, "A set of line numbers is expected, such as {4, 5}: whole numbers from 1 to 8."),
+        (
+            lambda lines: len(set(lines)) < 7,
+            {1, 2, 3, 4, 5, 6, 7, 8},
+            "Not every line is at fault. Name only lines that use what they must not know, or share out wrongly.",
+        ),
+        (
+            lambda lines: 4 not in lines,
+            {1, 2, 4, 7},
+            "Line 4 is sound: the model learns from the training rows only. What it is given was prepared before.",
+        ),
+        (
+            lambda lines: 5 not in lines,
+            {2, 5, 7},
+            "Line 5 is sound: asking a model for the probabilities of test cells is what a test is for.",
+        ),
+        (
+            lambda lines: 6 not in lines,
+            {1, 2, 6, 7},
+            "Line 6 is sound: it only writes down which thresholds may be tried.",
+        ),
+        (
+            lambda lines: 1 in lines,
+            {2, 7},
+            "One is missing among the first three lines: what does the scaler learn from, and what must it not have "
+            "seen?",
+        ),
+        (
+            lambda lines: 2 in lines or 3 in lines,
+            {1, 7},
+            "One is missing: how do lines 2 and 3 share out the cells? Remember the modules.",
+        ),
+        (
+            lambda lines: 7 in lines or 8 in lines,
+            {1, 2},
+            "One is missing after line 5: something is chosen there. On which cells?",
+        ),
     ],
     hints=(
         "For each line ask: does it use a test cell to decide anything? And: do training and test share modules?",
@@ -183,46 +202,6 @@ def _is_lines(answer) -> bool:
 )
 def leaks():
     return {1, 2, 7}
-
-
-@leaks.mistake(_NUMBERS)
-def as_text():
-    return {"1", "7"}
-
-
-@leaks.mistake(_EVERYTHING)
-def everything():
-    return {1, 2, 3, 4, 5, 6, 7, 8}
-
-
-@leaks.mistake(_SCALER)
-def no_scaler():
-    return {2, 7}
-
-
-@leaks.mistake(_SPLIT)
-def no_split():
-    return {1, 7}
-
-
-@leaks.mistake(_THRESHOLD)
-def no_threshold():
-    return {1, 2}
-
-
-@leaks.mistake(_MODEL)
-def blames_the_model():
-    return {1, 2, 4, 7}
-
-
-@leaks.mistake(_ASKING)
-def blames_asking():
-    return {2, 5, 7}
-
-
-@leaks.mistake(_CANDIDATES)
-def blames_candidates():
-    return {1, 2, 6, 7}
 
 
 def _cells_for_threshold(seed, count):
@@ -244,8 +223,8 @@ def _cells_for_threshold(seed, count):
     ],
     hints=(
         "For one threshold: which cells raise an alarm, which of them are false, which defective ones are missed?",
-        "Write the cost of one threshold as a function, then go through the candidates and keep the cheapest; "
-        "of equally cheap ones the lowest.",
+        "Write the cost of one threshold as a function, then go through the candidates and keep the cheapest; of "
+        "equally cheap ones the lowest.",
     ),
     remark="`cheapest_threshold` in `course_utils.evaluation` does this, with a finer choice among equals.",
 )

@@ -119,29 +119,42 @@ def range_curve() -> tuple[np.ndarray, np.ndarray]:
     return rates, height + noise
 
 
-_ONE_NUMBER = "One positive number is expected, such as 0.5."
-_EXPONENT = "That is the exponent. Write the rate itself: 10 to that power."
-_FLAT = (
-    "At this rate the curve is still flat, at ln 10: the steps are too short to change anything within the time that "
-    "you have."
-)
-_BEGINS = "Here the curve only begins to fall. It would train, but slowly: the slope gets several times steeper."
-_AT_THE_EDGE = (
-    "This is close to the lowest point or at it. A little further on lies the cliff, and the test came here with "
-    "weights that small rates had prepared; fresh ones bear less. Keep a factor of two or more below the lowest point."
-)
-_BEHIND = "Here the loss is rising or already worse than that of a network that knows nothing: the steps are too long."
+def _is_rate_or_exponent(rate) -> bool:
+    return not isinstance(rate, bool | str) and math.isfinite(rate) and (rate > 0 or -7 <= rate < 0)
 
 
 @value(
     rules=[
-        (_ONE_NUMBER, lambda rate: not isinstance(rate, bool | str) and math.isfinite(float(rate)) and rate != 0),
-        (_EXPONENT, lambda rate: not -7 <= rate < 0),
-        (_ONE_NUMBER, lambda rate: rate > 0),
-        (_FLAT, lambda rate: rate >= 2e-4),
-        (_BEGINS, lambda rate: rate >= 9e-4),
-        (_BEHIND, lambda rate: rate <= 0.05),
-        (_AT_THE_EDGE, lambda rate: rate <= 0.016),
+        (
+            _is_rate_or_exponent,
+            (0.001, 0.01),
+            "One positive number is expected, such as 0.5.",
+        ),
+        (lambda rate: rate > 0, -2.5, "That is the exponent. Write the rate itself: 10 to that power."),
+        (
+            lambda rate: rate >= 2e-4,
+            1e-5,
+            "At this rate the curve is still flat, at ln 10: the steps are too short to change anything within the "
+            "time that you have.",
+        ),
+        (
+            lambda rate: rate >= 9e-4,
+            5e-4,
+            "Here the curve only begins to fall. It would train, but slowly: the slope gets several times steeper.",
+        ),
+        (
+            lambda rate: rate <= 0.05,
+            0.3,
+            "Here the loss is rising or already worse than that of a network that knows nothing: the steps are too "
+            "long.",
+        ),
+        (
+            lambda rate: rate <= 0.016,
+            0.03,
+            "This is close to the lowest point or at it. A little further on lies the cliff, and the test came here "
+            "with weights that small rates had prepared; fresh ones bear less. Keep a factor of two or more below the "
+            "lowest point.",
+        ),
     ],
     hints=(
         "Find the lowest point first. Then go back along the slope, to the left.",
@@ -152,36 +165,6 @@ _BEHIND = "Here the loss is rising or already worse than that of a network that 
 )
 def good_rate():
     return 0.005
-
-
-@good_rate.mistake(_ONE_NUMBER)
-def two_rates():
-    return (0.001, 0.01)
-
-
-@good_rate.mistake(_EXPONENT)
-def the_exponent():
-    return -2.5
-
-
-@good_rate.mistake(_FLAT)
-def on_the_plain():
-    return 1e-5
-
-
-@good_rate.mistake(_BEGINS)
-def where_it_begins():
-    return 5e-4
-
-
-@good_rate.mistake(_AT_THE_EDGE)
-def at_the_lowest():
-    return 0.03
-
-
-@good_rate.mistake(_BEHIND)
-def behind_the_cliff():
-    return 0.3
 
 
 @quiz(
@@ -292,37 +275,54 @@ def one_ahead(step, peak, warmup, total):
     return peak * (step + 1) / warmup if step < warmup else warm_cosine.reference(step, peak, warmup, total)
 
 
-_A_SET = "A set of whole numbers from 1 to 8 is expected, such as `{1, 8}`."
-_OLD_RANGE = "Line 3 is in order: shares of dropout from 0 to 0.7 are worth trying, and a linear scale suits them."
-_FIT_IS_FINE = (
-    "Line 4 is in order: `fit` only looks at the validation part after each epoch; it does not learn from it."
-)
-_ATTRIBUTE_IS_FINE = "Line 6 is in order: to note something down beside a trial does no harm. What is noted may do."
-_COUNT_IS_FINE = "Line 8 is in order: any number of trials may be run. What counts is how the winner is judged."
-_TEST_MISSED = (
-    "One mistake is still missing: which part of the pictures must not be looked at fifty times, and whose score is "
-    "reported in the end?"
-)
-_LOG_MISSED = "One mistake is still missing: think of the scale. Out of ten draws, how many rates fall below 0.01?"
-_DIRECTION_MISSED = (
-    "One mistake is still missing: what is returned, and which way is it pushed? Two lines do not fit together."
-)
-
-
 def _numbers(answer):
     return {int(number) for number in answer}
 
 
 @value(
     rules=[
-        (_A_SET, lambda answer: len(answer) >= 1 and all(n in range(1, 9) for n in answer)),
-        (_OLD_RANGE, lambda answer: 3 not in answer),
-        (_FIT_IS_FINE, lambda answer: 4 not in answer),
-        (_ATTRIBUTE_IS_FINE, lambda answer: 6 not in answer),
-        (_COUNT_IS_FINE, lambda answer: 8 not in answer),
-        (_TEST_MISSED, lambda answer: 5 in answer),
-        (_DIRECTION_MISSED, lambda answer: {1, 7} & _numbers(answer)),
-        (_LOG_MISSED, lambda answer: 2 in answer),
+        (
+            lambda answer: len(answer) >= 1 and all(n in range(1, 9) for n in answer),
+            5,
+            "A set of whole numbers from 1 to 8 is expected, such as `{1, 8}`.",
+        ),
+        (
+            lambda answer: 3 not in answer,
+            {2, 3, 5, 7},
+            "Line 3 is in order: shares of dropout from 0 to 0.7 are worth trying, and a linear scale suits them.",
+        ),
+        (
+            lambda answer: 4 not in answer,
+            {4, 5, 7},
+            "Line 4 is in order: `fit` only looks at the validation part after each epoch; it does not learn from it.",
+        ),
+        (
+            lambda answer: 6 not in answer,
+            {2, 6, 7},
+            "Line 6 is in order: to note something down beside a trial does no harm. What is noted may do.",
+        ),
+        (
+            lambda answer: 8 not in answer,
+            {5, 7, 8},
+            "Line 8 is in order: any number of trials may be run. What counts is how the winner is judged.",
+        ),
+        (
+            lambda answer: 5 in answer,
+            {1, 2},
+            "One mistake is still missing: which part of the pictures must not be looked at fifty times, and whose "
+            "score is reported in the end?",
+        ),
+        (
+            lambda answer: {1, 7} & _numbers(answer),
+            {2, 5},
+            "One mistake is still missing: what is returned, and which way is it pushed? Two lines do not fit "
+            "together.",
+        ),
+        (
+            lambda answer: 2 in answer,
+            {5, 7},
+            "One mistake is still missing: think of the scale. Out of ten draws, how many rates fall below 0.01?",
+        ),
     ],
     hints=(
         "Ask of each line: which pictures does it look at? Which scale does it draw from? Which way does it push?",
@@ -336,49 +336,9 @@ def wrong_lines():
     return {2, 5, 7}
 
 
-@wrong_lines.mistake(_A_SET)
-def one_number_only():
-    return 5
-
-
-@wrong_lines.mistake(_OLD_RANGE)
-def dropout_too():
-    return {2, 3, 5, 7}
-
-
-@wrong_lines.mistake(_FIT_IS_FINE)
-def validation_in_fit():
-    return {4, 5, 7}
-
-
-@wrong_lines.mistake(_ATTRIBUTE_IS_FINE)
-def the_attribute():
-    return {2, 6, 7}
-
-
-@wrong_lines.mistake(_COUNT_IS_FINE)
-def too_many_trials():
-    return {5, 7, 8}
-
-
-@wrong_lines.mistake(_TEST_MISSED)
-def test_not_seen():
-    return {1, 2}
-
-
-@wrong_lines.mistake(_LOG_MISSED)
-def scale_not_seen():
-    return {5, 7}
-
-
-@wrong_lines.mistake(_DIRECTION_MISSED)
-def direction_not_seen():
-    return {2, 5}
-
-
 @quiz(
-    because="Whoever is slow at first is cut off before it shows. Give such knobs time: a longer warm-up, "
-    "or no pruning.",
+    because="Whoever is slow at first is cut off before it shows. Give such knobs time: a longer warm-up, or no "
+    "pruning.",
     hints=("Draw two learning curves that cross. Which of them does the rule stop?",),
     B="Those look good at the moment when the rule looks. They cost time, but they are not treated unfairly.",
     C="Learning curves cross: with a small rate, or with strong dropout, a network begins slowly and may end higher.",
@@ -417,29 +377,42 @@ def _has_side_by_side(network) -> bool:
     return any(type(operation).__name__ == "Concatenate" for operation in network.operations)
 
 
-_OTHER_PICTURE = "The network does not take grey digits: begin with `keras.Input((28, 28, 1))`."
-_NOT_TEN = "The network must end in ten numbers a picture."
-_TOO_FEW = (
-    "Four blocks of two convolutions and one convolution before them make nine `Conv2D` layers, or more. Yours has "
-    "fewer."
-)
-_SIDE_BY_SIDE = (
-    "You put the two side by side with `Concatenate`. That is another idea (DenseNet): the maps get more with each "
-    "block. Here they are to be added."
-)
-_BLOCKED = (
-    "With all convolutions but the first at zero, the answer no longer depends on the picture. At least one block "
-    "does not add what came in to what comes out: at the sum, is `x` still what came into the block?"
-)
+def _concatenates():
+    from keras import layers
+
+    return _with_blocks(lambda x, y: layers.Concatenate()([x, y]))
 
 
 @model(
     rules=[
-        (_OTHER_PICTURE, lambda network: tuple(network.input_shape[1:]) == (28, 28, 1)),
-        (_NOT_TEN, lambda network: tuple(network.output_shape[1:]) == (10,)),
-        (_TOO_FEW, lambda network: len(_convolutions(network)) >= 9),
-        (_SIDE_BY_SIDE, lambda network: not _has_side_by_side(network)),
-        (_BLOCKED, _lets_through),
+        (
+            lambda network: tuple(network.input_shape[1:]) == (28, 28, 1),
+            lambda: _with_blocks(_sum, shape=(32, 32, 3)),
+            "The network does not take grey digits: begin with `keras.Input((28, 28, 1))`.",
+        ),
+        (
+            lambda network: tuple(network.output_shape[1:]) == (10,),
+            lambda: _with_blocks(_sum, outputs=2),
+            "The network must end in ten numbers a picture.",
+        ),
+        (
+            lambda network: len(_convolutions(network)) >= 9,
+            lambda: _with_blocks(_sum, blocks=2),
+            "Four blocks of two convolutions and one convolution before them make nine `Conv2D` layers, or more. Yours "
+            "has fewer.",
+        ),
+        (
+            lambda network: not _has_side_by_side(network),
+            _concatenates,
+            "You put the two side by side with `Concatenate`. That is another idea (DenseNet): the maps get more with "
+            "each block. Here they are to be added.",
+        ),
+        (
+            _lets_through,
+            lambda: _with_blocks(lambda x, y: y),
+            "With all convolutions but the first at zero, the answer no longer depends on the picture. At least one "
+            "block does not add what came in to what comes out: at the sum, is `x` still what came into the block?",
+        ),
     ],
     hints=(
         '`layers.Add()([x, y])` needs two stacks of maps of one shape: `padding="same"`, and as many kernels as maps '
@@ -480,33 +453,6 @@ def _sum(x, y):
     from keras import layers
 
     return layers.Add()([x, y])
-
-
-@residual_net.mistake(_OTHER_PICTURE)
-def colour_pictures():
-    return _with_blocks(_sum, shape=(32, 32, 3))
-
-
-@residual_net.mistake(_NOT_TEN)
-def two_classes():
-    return _with_blocks(_sum, outputs=2)
-
-
-@residual_net.mistake(_TOO_FEW)
-def two_blocks():
-    return _with_blocks(_sum, blocks=2)
-
-
-@residual_net.mistake(_SIDE_BY_SIDE)
-def concatenates():
-    from keras import layers
-
-    return _with_blocks(lambda x, y: layers.Concatenate()([x, y]))
-
-
-@residual_net.mistake(_BLOCKED)
-def plain_stack():
-    return _with_blocks(lambda x, y: y)
 
 
 @quiz(

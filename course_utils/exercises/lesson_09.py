@@ -298,53 +298,29 @@ def only_the_number(overlaps, threshold):
         "Add up these three precisions and divide by the number of cats that there are.",
     ),
     remark="Two cats were never found; the false alarms at the end of the list cost nothing: AP is about order.",
+    mistakes=[
+        (
+            (1 + 2 / 3 + 3 / 4) / 3,
+            "You divided by the three hits. Two cats were never found: divide by all five, as in the trap of section "
+            "9.2.",
+        ),
+        (
+            (1 + 3 / 4 + 3 / 4) / 5,
+            "You took the highest precision to the right (PASCAL VOC). Asked is the step curve as it is.",
+        ),
+        ((1 + 2 / 3 + 3 / 4) / 7, "You divided by the seven reports. The average runs over the objects, five cats."),
+        (
+            (1 + 1 / 2 + 2 / 3 + 3 / 4 + 3 / 5 + 3 / 6 + 3 / 7) / 7,
+            "You averaged the precision after every report. Only the rows with a hit count, divided by the five cats.",
+        ),
+        (3 / 7, "That is the precision of the whole list, at one threshold. AP takes the precision at every hit."),
+        (3 / 5, "That is the recall: three of five cats. AP also asks in which order they were found."),
+        (100 * (1 + 2 / 3 + 3 / 4) / 5, "This is a percentage. Give a number between 0 and 1."),
+        (1 + 2 / 3 + 3 / 4, "You added the three precisions. Divide the sum by the number of cats."),
+    ],
 )
 def cats():
     return (1 / 1 + 2 / 3 + 3 / 4) / 5
-
-
-@cats.mistake(
-    "You divided by the three hits. Two cats were never found: divide by all five, as in the trap of section 9.2."
-)
-def by_hits():
-    return (1 + 2 / 3 + 3 / 4) / 3
-
-
-@cats.mistake("You took the highest precision to the right (PASCAL VOC). Asked is the step curve as it is.")
-def interpolated():
-    return (1 + 3 / 4 + 3 / 4) / 5
-
-
-@cats.mistake("You divided by the seven reports. The average runs over the objects, five cats.")
-def by_reports():
-    return (1 + 2 / 3 + 3 / 4) / 7
-
-
-@cats.mistake(
-    "You averaged the precision after every report. Only the rows with a hit count, divided by the five cats."
-)
-def all_rows():
-    return (1 + 1 / 2 + 2 / 3 + 3 / 4 + 3 / 5 + 3 / 6 + 3 / 7) / 7
-
-
-@cats.mistake("That is the precision of the whole list, at one threshold. AP takes the precision at every hit.")
-def precision_of_all():
-    return 3 / 7
-
-
-@cats.mistake("That is the recall: three of five cats. AP also asks in which order they were found.")
-def recall():
-    return 3 / 5
-
-
-@cats.mistake("This is a percentage. Give a number between 0 and 1.")
-def percent():
-    return 100 * (1 + 2 / 3 + 3 / 4) / 5
-
-
-@cats.mistake("You added the three precisions. Divide the sum by the number of cats.")
-def not_divided():
-    return 1 + 2 / 3 + 3 / 4
 
 
 @quiz(

@@ -250,34 +250,6 @@ def variance_first(mean, variance, batch, momentum):
     return running.reference(mean, variance, batch, momentum)[::-1]
 
 
-_NO_INSTANCE = "That is the class. Make one network of it, by calling it: `leaf_net = LeafNet()`."
-_NO_MODULE = (
-    "A PyTorch module is expected: a class that inherits from `nn.Module`, or `nn.Sequential`, and one network of it."
-)
-_NO_PARAMETERS = (
-    "PyTorch finds no parameters in this network, so nothing could be trained. It sees layers that are attributes of "
-    "their own (`self.conv = …`), or in an `nn.ModuleList` or `nn.Sequential`; in a plain list it does not see them."
-)
-_NO_CONVOLUTION = (
-    "There is no convolution among the layers that PyTorch sees: they must be attributes of their own, or in an "
-    "`nn.ModuleList` or `nn.Sequential`, not in a plain list."
-)
-_FAILS = (
-    "The network stops with an error on a batch of shape (2, 3, 64, 64), channels first. Try "
-    "`leaf_net(torch.rand(2, 3, 64, 64))`."
-)
-_ONE_SIZE = (
-    "The network works at 64 × 64 but not at 80 × 96: a `Linear` layer behind `flatten` is tied to one size. Average "
-    "each map over its places first."
-)
-_OTHER_SHAPE = "The result must have the shape (n, 5): for each picture one logit a class."
-_NEVER_NEGATIVE = (
-    "The outputs are never negative, whatever the weights are. Logits are any numbers: leave out what comes behind the "
-    "last layer (softmax belongs to the loss, see 10.4; ReLU and sigmoid cut off as well)."
-)
-_LARGE = "The network has 10,000 parameters or more. `sum(p.numel() for p in leaf_net.parameters())` counts them."
-
-
 def _answers(network, height=64, width=64):
     """Return what a network answers to four pictures of noise."""
     import torch
@@ -324,17 +296,78 @@ def _can_be_negative(network):
     return False
 
 
+def _convolutions_in_a_list():
+    from torch import nn
+
+    return _in_a_list(list(_pooled())[:-1], nn.Linear(8, 5))
+
+
+def _flattens():
+    from torch import nn
+
+    return _sequence(nn.Conv2d(3, 1, 3, stride=4), nn.ReLU(), nn.Flatten(), nn.Linear(16 * 16, 5))
+
+
+def _ends_in_softmax():
+    from torch import nn
+
+    return _pooled(3, 8, 5, nn.Softmax(dim=1))
+
+
 @value(
     rules=[
-        (_NO_INSTANCE, lambda network: not isinstance(network, type)),
-        (_NO_MODULE, _is_module),
-        (_FAILS, lambda network: _ready(network) is not None),  # what it raises breaks the rule
-        (_NO_PARAMETERS, lambda network: _count(network) > 0),
-        (_NO_CONVOLUTION, _has_convolution),
-        (_OTHER_SHAPE, lambda network: tuple(_answers(_ready(network)).shape) == (4, 5)),
-        (_ONE_SIZE, lambda network: tuple(_answers(_ready(network), 80, 96).shape) == (4, 5)),
-        (_NEVER_NEGATIVE, _can_be_negative),
-        (_LARGE, lambda network: _count(network) < 10_000),
+        (
+            lambda network: not isinstance(network, type),
+            lambda: type(leaf_net.right_answer),
+            "That is the class. Make one network of it, by calling it: `leaf_net = LeafNet()`.",
+        ),
+        (
+            _is_module,
+            lambda: lambda x: x.mean(dim=(2, 3)),
+            "A PyTorch module is expected: a class that inherits from `nn.Module`, or `nn.Sequential`, and one network "
+            "of it.",
+        ),
+        (
+            lambda network: _ready(network) is not None,  # what it raises breaks the rule
+            lambda: _pooled(1),
+            "The network stops with an error on a batch of shape (2, 3, 64, 64), channels first. Try "
+            "`leaf_net(torch.rand(2, 3, 64, 64))`.",
+        ),
+        (
+            lambda network: _count(network) > 0,
+            lambda: _in_a_list(list(_pooled())),
+            "PyTorch finds no parameters in this network, so nothing could be trained. It sees layers that are "
+            "attributes of their own (`self.conv = …`), or in an `nn.ModuleList` or `nn.Sequential`; in a plain list "
+            "it does not see them.",
+        ),
+        (
+            _has_convolution,
+            _convolutions_in_a_list,
+            "There is no convolution among the layers that PyTorch sees: they must be attributes of their own, or in "
+            "an `nn.ModuleList` or `nn.Sequential`, not in a plain list.",
+        ),
+        (
+            lambda network: tuple(_answers(_ready(network)).shape) == (4, 5),
+            lambda: _pooled(3, 8, 10),
+            "The result must have the shape (n, 5): for each picture one logit a class.",
+        ),
+        (
+            lambda network: tuple(_answers(_ready(network), 80, 96).shape) == (4, 5),
+            _flattens,
+            "The network works at 64 × 64 but not at 80 × 96: a `Linear` layer behind `flatten` is tied to one size. "
+            "Average each map over its places first.",
+        ),
+        (
+            _can_be_negative,
+            _ends_in_softmax,
+            "The outputs are never negative, whatever the weights are. Logits are any numbers: leave out what comes "
+            "behind the last layer (softmax belongs to the loss, see 10.4; ReLU and sigmoid cut off as well).",
+        ),
+        (
+            lambda network: _count(network) < 10_000,
+            lambda: _pooled(3, 500),
+            "The network has 10,000 parameters or more. `sum(p.numel() for p in leaf_net.parameters())` counts them.",
+        ),
     ],
     hints=(
         "Two convolutions with pooling between them are plenty. What lesson 05 puts in place of `Flatten` works for "
@@ -375,16 +408,6 @@ def _pooled(channels_in=3, maps=8, outputs=5, *after):
     return _sequence(*body, nn.Linear(maps, outputs), *after)
 
 
-@leaf_net.mistake(_NO_INSTANCE)
-def class_itself():
-    return type(leaf_net.right_answer)
-
-
-@leaf_net.mistake(_NO_MODULE)
-def a_function():
-    return lambda x: x.mean(dim=(2, 3))
-
-
 def _in_a_list(layers, *registered):
     """Return a module whose `layers` stand in a plain list, where PyTorch does not see them."""
     from torch import nn
@@ -403,47 +426,6 @@ def _in_a_list(layers, *registered):
     return Hidden()
 
 
-@leaf_net.mistake(_NO_PARAMETERS)
-def all_in_a_list():
-    return _in_a_list(list(_pooled()))
-
-
-@leaf_net.mistake(_NO_CONVOLUTION)
-def convolutions_in_a_list():
-    from torch import nn
-
-    return _in_a_list(list(_pooled())[:-1], nn.Linear(8, 5))
-
-
-@leaf_net.mistake(_FAILS)
-def one_channel():
-    return _pooled(1)
-
-
-@leaf_net.mistake(_OTHER_SHAPE)
-def ten_classes():
-    return _pooled(3, 8, 10)
-
-
-@leaf_net.mistake(_ONE_SIZE)
-def flattens():
-    from torch import nn
-
-    return _sequence(nn.Conv2d(3, 1, 3, stride=4), nn.ReLU(), nn.Flatten(), nn.Linear(16 * 16, 5))
-
-
-@leaf_net.mistake(_NEVER_NEGATIVE)
-def ends_in_softmax():
-    from torch import nn
-
-    return _pooled(3, 8, 5, nn.Softmax(dim=1))
-
-
-@leaf_net.mistake(_LARGE)
-def too_large():
-    return _pooled(3, 500)
-
-
 @quiz(
     because="The refusal says that the file wants a function called, not only numbers read. For numbers that is never "
     "needed.",
@@ -456,45 +438,66 @@ def q3():
     return "C"
 
 
-_LINES = "A set of three line numbers is expected, such as {4, 8, 11}: whole numbers from 1 to 11."
-_TOO_MANY = "Three line numbers are asked. Several numbers for one and the same mistake are not needed."
-_SOUND_OPTIMIZER = "Line 2 is sound: the optimizer gets all weights of the network, also of one inside of another."
-_OUTSIDE = "Lines 3 and 4 are sound: every epoch begins in training mode."
-_ONCE_AN_EPOCH = (
-    "A line before line 5 would run once an epoch. What is missing there must happen for each batch, inside of the "
-    "loop."
-)
-_PRINTING = (
-    "Line 11 is sound: the largest output is the answer, before a softmax and after it. What the network computes it "
-    "with is settled before."
-)
-_ENDING = "One is missing among the lines that build the network: what does `F.cross_entropy` do by itself?"
-_ADDED = (
-    "One is missing in the loop over the batches: what does `backward` do with the gradients that are there already?"
-)
-_THROWN_AWAY = (
-    "Before line 8 the gradients of this batch have just been computed: to forget them there would leave nothing to "
-    "learn from. It must happen before `backward`."
-)
-_MODE = "One is missing behind that loop: `no_grad` does not change what the layers compute. What does?"
-
-
 def _are_lines(lines):
     return len(set(lines)) >= 1 and all(line == int(line) and 1 <= line <= 11 for line in lines)
 
 
 @value(
     rules=[
-        (_LINES, _are_lines),
-        (_SOUND_OPTIMIZER, lambda lines: 2 not in lines),
-        (_OUTSIDE, lambda lines: not {3, 4} & set(lines)),
-        (_ONCE_AN_EPOCH, lambda lines: 5 not in lines),
-        (_PRINTING, lambda lines: 11 not in lines),
-        (_ENDING, lambda lines: 1 in lines),
-        (_THROWN_AWAY, lambda lines: 8 not in lines),
-        (_ADDED, lambda lines: {6, 7} & set(lines)),
-        (_MODE, lambda lines: {9, 10} & set(lines)),
-        (_TOO_MANY, lambda lines: len(set(lines)) == 3),
+        (
+            _are_lines,
+            {"softmax", "zero_grad", "eval"},
+            "A set of three line numbers is expected, such as {4, 8, 11}: whole numbers from 1 to 11.",
+        ),
+        (
+            lambda lines: 2 not in lines,
+            {1, 2, 9},
+            "Line 2 is sound: the optimizer gets all weights of the network, also of one inside of another.",
+        ),
+        (
+            lambda lines: not {3, 4} & set(lines),
+            {1, 4, 7},
+            "Lines 3 and 4 are sound: every epoch begins in training mode.",
+        ),
+        (
+            lambda lines: 5 not in lines,
+            {1, 5, 9},
+            "A line before line 5 would run once an epoch. What is missing there must happen for each batch, inside of "
+            "the loop.",
+        ),
+        (
+            lambda lines: 11 not in lines,
+            {1, 7, 11},
+            "Line 11 is sound: the largest output is the answer, before a softmax and after it. What the network "
+            "computes it with is settled before.",
+        ),
+        (
+            lambda lines: 1 in lines,
+            {6, 7, 9},
+            "One is missing among the lines that build the network: what does `F.cross_entropy` do by itself?",
+        ),
+        (
+            lambda lines: 8 not in lines,
+            {1, 8, 9},
+            "Before line 8 the gradients of this batch have just been computed: to forget them there would leave "
+            "nothing to learn from. It must happen before `backward`.",
+        ),
+        (
+            lambda lines: {6, 7} & set(lines),
+            {1, 9, 10},
+            "One is missing in the loop over the batches: what does `backward` do with the gradients that are there "
+            "already?",
+        ),
+        (
+            lambda lines: {9, 10} & set(lines),
+            {1, 6, 7},
+            "One is missing behind that loop: `no_grad` does not change what the layers compute. What does?",
+        ),
+        (
+            lambda lines: len(set(lines)) == 3,
+            {1, 6, 7, 9},
+            "Three line numbers are asked. Several numbers for one and the same mistake are not needed.",
+        ),
     ],
     hints=(
         "One mistake is in how the network ends, one in the loop over the batches, one behind it.",
@@ -504,53 +507,3 @@ def _are_lines(lines):
 )
 def mistakes():
     return {1, 7, 9}
-
-
-@mistakes.mistake(_LINES)
-def as_words():
-    return {"softmax", "zero_grad", "eval"}
-
-
-@mistakes.mistake(_SOUND_OPTIMIZER)
-def optimizer_too():
-    return {1, 2, 9}
-
-
-@mistakes.mistake(_OUTSIDE)
-def mode_before_the_loop():
-    return {1, 4, 7}
-
-
-@mistakes.mistake(_ONCE_AN_EPOCH)
-def once_an_epoch():
-    return {1, 5, 9}
-
-
-@mistakes.mistake(_PRINTING)
-def answer_without_softmax():
-    return {1, 7, 11}
-
-
-@mistakes.mistake(_ENDING)
-def softmax_overlooked():
-    return {6, 7, 9}
-
-
-@mistakes.mistake(_ADDED)
-def gradients_overlooked():
-    return {1, 9, 10}
-
-
-@mistakes.mistake(_THROWN_AWAY)
-def forgotten_before_the_step():
-    return {1, 8, 9}
-
-
-@mistakes.mistake(_MODE)
-def eval_overlooked():
-    return {1, 6, 7}
-
-
-@mistakes.mistake(_TOO_MANY)
-def several_for_one():
-    return {1, 6, 7, 9}

@@ -203,8 +203,8 @@ _TEN = [0.5, 0.6, 0.7, 0.8, 0.9]
     hints=(
         "For one threshold: `sure = confidence >= threshold`. What share of `right[sure]` is true, and what if none is "
         "sure?",
-        "Go through the candidates in their order and return at the first that reaches the wish; "
-        "`return None, 0.0` behind the loop.",
+        "Go through the candidates in their order and return at the first that reaches the wish; `return None, 0.0` "
+        "behind the loop.",
     ),
     remark="Choose on validation. The test part then tells how it went on other pictures; if it comes out much better, "
     "as in 11.8, promise the smaller number.",

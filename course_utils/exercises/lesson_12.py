@@ -170,27 +170,45 @@ def groups(pairs, count):
     return [[n for n in range(count) if lowest[n] == number] for number in sorted(set(lowest))]
 
 
-_LETTERS = 'A set of letters is expected, such as {"A", "F"}, each from A to F.'
-_NO_A = "A stops a training with an error, or the files are left out. Neither makes a score better."
-_NO_C = "C works against the score: the same picture with two labels is wrong at least once, whatever the model says."
-_NO_D = "D costs points where a reader ignores the note: pictures on their side are harder. It flatters nothing."
-_NO_F = "F changes nothing: what is not used is neither learned nor tested."
-_B_MISSING = "One is missing: where may the second of two equal files be after a random split?"
-_E_MISSING = (
-    "One is missing: think of a model that looks at sharpness and shape instead of birds. Would the test notice? Would "
-    "new birds?"
-)
-
-
 @value(
     rules=[
-        (_LETTERS, lambda answer: len(answer) > 0 and all(letter in tuple("ABCDEF") for letter in answer)),
-        (_NO_A, lambda answer: "A" not in answer),
-        (_NO_C, lambda answer: "C" not in answer),
-        (_NO_D, lambda answer: "D" not in answer),
-        (_NO_F, lambda answer: "F" not in answer),
-        (_B_MISSING, lambda answer: "B" in answer),
-        (_E_MISSING, lambda answer: "E" in answer),
+        (
+            lambda answer: len(answer) > 0 and all(letter in tuple("ABCDEF") for letter in answer),
+            {2, 5},
+            'A set of letters is expected, such as {"A", "F"}, each from A to F.',
+        ),
+        (
+            lambda answer: "A" not in answer,
+            {"A", "B", "E"},
+            "A stops a training with an error, or the files are left out. Neither makes a score better.",
+        ),
+        (
+            lambda answer: "C" not in answer,
+            {"B", "C", "E"},
+            "C works against the score: the same picture with two labels is wrong at least once, whatever the model "
+            "says.",
+        ),
+        (
+            lambda answer: "D" not in answer,
+            {"B", "D", "E"},
+            "D costs points where a reader ignores the note: pictures on their side are harder. It flatters nothing.",
+        ),
+        (
+            lambda answer: "F" not in answer,
+            {"B", "E", "F"},
+            "F changes nothing: what is not used is neither learned nor tested.",
+        ),
+        (
+            lambda answer: "B" in answer,
+            {"E"},
+            "One is missing: where may the second of two equal files be after a random split?",
+        ),
+        (
+            lambda answer: "E" in answer,
+            {"B"},
+            "One is missing: think of a model that looks at sharpness and shape instead of birds. Would the test "
+            "notice? Would new birds?",
+        ),
     ],
     hints=(
         "Ask of each finding: could it help a model on these test pictures, without helping on new birds?",
@@ -200,41 +218,6 @@ _E_MISSING = (
 )
 def flattering():
     return {"B", "E"}
-
-
-@flattering.mistake(_LETTERS)
-def numbers_instead():
-    return {2, 5}
-
-
-@flattering.mistake(_NO_A)
-def broken_files():
-    return {"A", "B", "E"}
-
-
-@flattering.mistake(_NO_C)
-def two_labels():
-    return {"B", "C", "E"}
-
-
-@flattering.mistake(_NO_D)
-def sideways():
-    return {"B", "D", "E"}
-
-
-@flattering.mistake(_NO_F)
-def loose_files():
-    return {"B", "E", "F"}
-
-
-@flattering.mistake(_B_MISSING)
-def only_short_cut():
-    return {"E"}
-
-
-@flattering.mistake(_E_MISSING)
-def only_copies():
-    return {"B"}
 
 
 @quiz(
