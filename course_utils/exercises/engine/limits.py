@@ -86,9 +86,10 @@ def _importing(thread: threading.Thread) -> bool:
 
 def _stop(thread: threading.Thread, done: threading.Event) -> None:
     """Ask a thread to end, again and again in case it catches the request; give up after `GRACE_S`."""
-    for _ in range(20):
+    end = time.monotonic() + GRACE_S
+    while time.monotonic() < end:
         ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(_Stop))
-        if done.wait(GRACE_S / 20):
+        if done.wait(SLICE_S):
             return
 
 
