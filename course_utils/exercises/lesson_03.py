@@ -5,27 +5,27 @@ import numpy as np
 from course_utils.exercises.engine import function, quiz, value
 
 
-def _pictures_to_pad() -> list[tuple]:
+def _images_to_pad() -> list[tuple]:
     from course_utils.datasets import sample_photo
 
     small = np.array([[1, 2], [3, 4]], np.uint8)
     grey = np.arange(1, 13, dtype=np.uint8).reshape(3, 4)
-    shares = np.array([[0.25, 0.5], [0.75, 1]], np.float32)
+    fractions = np.array([[0.25, 0.5], [0.75, 1]], np.float32)
     four_channels = np.arange(1, 49, dtype=np.uint8).reshape(3, 4, 4)
     colours = sample_photo("cat")[100:160, 150:230]
     # A width of 0 comes last: a slice that ends at -0 is empty.
-    return [(small, 1), (grey, 2), (shares, 1), (four_channels, 1), (colours, 10), (small, 0)]
+    return [(small, 1), (grey, 2), (fractions, 1), (four_channels, 1), (colours, 10), (small, 0)]
 
 
 @function(
-    inputs=_pictures_to_pad,
+    inputs=_images_to_pad,
     dtype=True,
     image=True,
     hints=(
-        "`np.pad` takes a pair (before, after) for each axis. How many axes has a grey picture, how many a colour one?",
+        "`np.pad` takes a pair (before, after) for each axis. How many axes has a grey image, how many a colour one?",
         "Rows and columns get (width, width). The channels, if there are any, get (0, 0).",
     ),
-    remark="Channels are no side of the picture: whatever moves pixels about leaves the last axis alone.",
+    remark="Channels are no side of the image: whatever moves pixels about leaves the last axis alone.",
 )
 def pad(image, width):
     around = [(width, width), (width, width), (0, 0)]
@@ -33,8 +33,8 @@ def pad(image, width):
 
 
 @pad.mistake(
-    "The colour picture has got new channels: one number for `np.pad` counts for every axis, and channels are one. "
-    "Only rows and columns are to grow."
+    "The colour image has got new channels: one number for `np.pad` counts for every axis, and channels are one. Only "
+    "rows and columns are to grow."
 )
 def pads_channels(image, width):
     return np.pad(image, width)
@@ -46,7 +46,7 @@ def one_side(image, width):
 
 
 @pad.mistake(
-    "You mirrored the picture at its border, as OpenCV does. Here the new pixels are to be black, as in Keras with "
+    "You mirrored the image at its border, as OpenCV does. Here the new pixels are to be black, as in Keras with "
     '`padding="same"`.'
 )
 def mirrors(image, width):
@@ -54,7 +54,7 @@ def mirrors(image, width):
 
 
 @pad.mistake(
-    "Your result is always `uint8`: a picture with values in 0…1 loses what comes after the point. Take the dtype of "
+    "Your result is always `uint8`: an image with values in 0…1 loses what comes after the point. Take the dtype of "
     "the image."
 )
 def always_uint8(image, width):
@@ -92,7 +92,7 @@ def side_after(n, tower):
     return n
 
 
-@side_after.mistake("You count the padding once, but it is added on both sides of the picture.")
+@side_after.mistake("You count the padding once, but it is added on both sides of the image.")
 def padding_once(n, tower):
     for kernel, stride, padding in tower:
         n = (n + padding - kernel) // stride + 1
@@ -142,14 +142,14 @@ def never_rounds(n, tower):
     return n
 
 
-@side_after.mistake("Every layer of yours reads the first picture: a layer has to read what the layer before it left.")
+@side_after.mistake("Every layer of yours reads the first image: a layer has to read what the layer before it left.")
 def all_from_the_photo(n, tower):
     for kernel, stride, padding in tower:
         side = (n + 2 * padding - kernel) // stride + 1
     return side
 
 
-@side_after.mistake("Only the first layer counts in your answer: does `return` stand inside the loop?")
+@side_after.mistake("Only the first layer counts in your answer: is `return` inside the loop?")
 def first_only(n, tower):
     kernel, stride, padding = tower[0]
     return (n + 2 * padding - kernel) // stride + 1
@@ -160,7 +160,7 @@ def first_only(n, tower):
     hints=("How many slices has one kernel of this layer?",),
     A="This is (3·3 + 1) · 128, as if a kernel were flat. It has a slice for each of the 64 maps that it reads.",
     B="This is 3·3·64·128: you left out the biases, one for each kernel.",
-    D="The kernel slides: the same numbers serve at every place, be there a thousand places or a million.",
+    D="The kernel slides: the same numbers serve at every position, be it one of a thousand or of a million.",
 )
 def q1():
     return "C"
@@ -200,8 +200,8 @@ def _are_four_numbers(ways) -> bool:
         ),
         (
             (2, 2, 2, 2),
-            "Two poolings do not forgive 2 pixels each way: blocks have fixed places, and this pixel is nearer to one "
-            "edge of its block than to the other.",
+            "Two poolings do not tolerate 2 pixels each way: blocks have fixed positions, and this pixel is nearer to "
+            "one edge of its block than to the other.",
         ),
         (
             (10, 5, 7, 8),
@@ -236,7 +236,8 @@ def _are_four_numbers(ways) -> bool:
         "Pooling twice by 2 × 2 takes the largest value of each 4 × 4 block. Which block holds the pixel?",
         "The block of the pixel holds columns 8 to 11 and rows 4 to 7. How far is the pixel from each edge?",
     ),
-    remark="What pooling forgives depends on where in its block a feature lies: here 3 pixels upwards, none downwards.",
+    remark="What pooling tolerates depends on where in its block a feature lies: here 3 pixels upwards, none "
+    "downwards.",
 )
 def forgiven():
     left, right = 10 - 8, 11 - 10
@@ -247,7 +248,7 @@ def forgiven():
 @quiz(
     because="To flip in both directions is a half turn. A kernel that a half turn leaves as it is cannot tell.",
     hints=("Write 1 to 9 into a kernel, flip it in both directions, and look where the 1 has gone.",),
-    A="The Sobel kernel adds up to 0, and section 3.2 showed that SciPy turns the sign of all its answers.",
+    A="The Sobel kernel adds up to 0, and section 3.2 showed that SciPy turns the sign of its whole output.",
     C="That is another flip: the diagonal swaps rows and columns. `convolve2d` reverses the order of both.",
     D="It flips always, but a flip need not change anything: think of the box blur.",
 )
@@ -255,12 +256,12 @@ def q2():
     return "B"
 
 
-def _pictures_with_rims() -> list[tuple]:
+def _images_with_rims() -> list[tuple]:
     from course_utils.datasets import sample_photo
 
     sobel = np.array([[-1.0, -2, -1], [0, 0, 0], [1, 2, 1]])
     prewitt = np.array([[-1.0, -1, -1], [0, 0, 0], [1, 1, 1]])
-    # First answers of 700 and −88, then of −700 and 88. The large ones come first: an answer that is right but for its
+    # First outputs of 700 and −88, then of −700 and 88. The large ones come first: an answer that is right but for its
     # dtype would be told to convert before it was ever told to cut at 255.
     steep = np.array([[0, 0, 0], [90, 90, 90], [200, 150, 60], [68, 68, 68]], np.uint8)
     gentle = np.array([[10, 10, 10], [20, 20, 20], [30, 34, 40]], np.uint8)
@@ -269,12 +270,12 @@ def _pictures_with_rims() -> list[tuple]:
 
 
 @function(
-    inputs=_pictures_with_rims,
+    inputs=_images_with_rims,
     dtype=True,
     image=True,
     hints=(
-        "What does `np.abs` get to see at a lower rim? Print the smallest answer of `filter2D` before it.",
-        "Let OpenCV answer in a type with negative numbers. Then, in this order: absolute value, cut at 255, convert.",
+        "What does `np.abs` get to see at a lower rim? Print the smallest output of `filter2D` before it.",
+        "Give OpenCV an output type with negative numbers. Then, in this order: absolute value, cut at 255, convert.",
     ),
     remark="Compute in a type that holds every step between, and go back to `uint8` at the very end.",
 )
@@ -286,7 +287,7 @@ def rims(image, kernel):
 
 
 @rims.mistake(
-    "The lower rims are still missing: something set the negative answers to 0 before their absolute value was taken. "
+    "The lower rims are still missing: something set the negative outputs to 0 before their absolute value was taken. "
     "Trap 1 of section 3.2 names one culprit; cutting to 0…255 or ReLU would be another."
 )
 def negatives_lost(image, kernel):
@@ -296,7 +297,7 @@ def negatives_lost(image, kernel):
 
 
 @rims.mistake(
-    "Now all rims are there, but answers above 255 wrap around: 700 becomes 188. Bring them down to 255 before you "
+    "Now all rims are there, but outputs above 255 wrap around: 700 becomes 188. Bring them down to 255 before you "
     "convert to `uint8`."
 )
 def wraps(image, kernel):
@@ -322,7 +323,7 @@ def cuts_first(image, kernel):
     return np.abs(np.minimum(cv2.filter2D(image, cv2.CV_64F, kernel), 255)).astype(np.int64).astype(np.uint8)
 
 
-@rims.mistake("Your answers are those of the Sobel kernel, whatever `kernel` is. Give `kernel` to `filter2D`.")
+@rims.mistake("Your outputs are those of the Sobel kernel, whatever `kernel` is. Give `kernel` to `filter2D`.")
 def always_sobel(image, kernel):
     import cv2
 
@@ -330,8 +331,8 @@ def always_sobel(image, kernel):
 
 
 @rims.mistake(
-    "You stretched each picture so that its strongest answer becomes 255. Then the faint rim of one photo looks like "
-    "the strong rim of another: only what exceeds 255 is to change."
+    "You stretched each image so that its strongest output becomes 255. Then the faint rim of one photo looks like the "
+    "strong rim of another: only what exceeds 255 is to change."
 )
 def stretches(image, kernel):
     import cv2
@@ -366,22 +367,22 @@ _COINS = [
 _AT_LEAST = 3
 
 
-def _answers(kernel) -> dict[str, float]:
-    """Return the mean answer of a kernel, after ReLU, on each of the four sides of the coins."""
+def _outputs(kernel) -> dict[str, float]:
+    """Return the mean output of a kernel, after ReLU, on each of the four sides of the coins."""
     import cv2
 
     from course_utils.datasets import sample_photo
 
-    answers = np.maximum(cv2.filter2D(sample_photo("coins"), cv2.CV_64F, np.asarray(kernel, float)), 0)
+    outputs = np.maximum(cv2.filter2D(sample_photo("coins"), cv2.CV_64F, np.asarray(kernel, float)), 0)
     sides = {"left": [], "right": [], "top": [], "bottom": []}
     for top, left, bottom, right in _COINS:
         # The middle third of each side, where a round rim is nearly straight.
         rows = slice(top + (bottom - top) // 3, bottom - (bottom - top) // 3)
         columns = slice(left + (right - left) // 3, right - (right - left) // 3)
-        sides["left"].append(answers[rows, left - 2 : left + 3].mean())
-        sides["right"].append(answers[rows, right - 3 : right + 2].mean())
-        sides["top"].append(answers[top - 2 : top + 3, columns].mean())
-        sides["bottom"].append(answers[bottom - 3 : bottom + 2, columns].mean())
+        sides["left"].append(outputs[rows, left - 2 : left + 3].mean())
+        sides["right"].append(outputs[rows, right - 3 : right + 2].mean())
+        sides["top"].append(outputs[top - 2 : top + 3, columns].mean())
+        sides["bottom"].append(outputs[bottom - 3 : bottom + 2, columns].mean())
     return {side: float(np.mean(values)) for side, values in sides.items()}
 
 
@@ -395,25 +396,25 @@ def _adds_up_to_zero(kernel) -> bool:
 
 
 def _asks_sideways(kernel) -> bool:
-    found = _answers(kernel)
+    found = _outputs(kernel)
     return max(found["top"], found["bottom"]) < 2 * max(found["left"], found["right"])
 
 
 def _takes_a_side(kernel) -> bool:
-    weak, strong = sorted([_answers(kernel)["left"], _answers(kernel)["right"]])
+    weak, strong = sorted([_outputs(kernel)["left"], _outputs(kernel)["right"]])
     return strong > 1.5 * weak
 
 
 def _takes_the_left(kernel) -> bool:
-    return _answers(kernel)["left"] > _answers(kernel)["right"]
+    return _outputs(kernel)["left"] > _outputs(kernel)["right"]
 
 
 def _leaves_the_right(kernel) -> bool:
-    return _answers(kernel)["left"] >= _AT_LEAST * _answers(kernel)["right"]
+    return _outputs(kernel)["left"] >= _AT_LEAST * _outputs(kernel)["right"]
 
 
 def _is_upright(kernel) -> bool:
-    found = _answers(kernel)
+    found = _outputs(kernel)
     return found["left"] >= _AT_LEAST * max(found["top"], found["bottom"])
 
 
@@ -433,20 +434,20 @@ def _fits_in_uint8(kernel) -> bool:
         (
             _adds_up_to_zero,
             np.array([[-1, 0, 2], [-1, 0, 2], [-1, 0, 2]]) / 6,
-            "Your nine numbers do not add up to 0: the kernel also answers on flat surfaces, where nothing changes, "
+            "Your nine numbers do not add up to 0: the kernel also responds to flat surfaces, where nothing changes, "
             "and the more so the brighter they are.",
         ),
         (
             _asks_sideways,
             np.array([[-1, -2, -1], [0, 0, 0], [1, 2, 1]]) / 4,
-            "Your kernel compares rows: it answers at upper or lower rims. At a left rim the brightness changes from "
+            "Your kernel compares rows: it responds to upper or lower rims. At a left rim the brightness changes from "
             "column to column.",
         ),
         (
             _takes_a_side,
             np.array([[-1, 2, -1], [-1, 2, -1], [-1, 2, -1]]) / 6,
-            "Your kernel answers on the left and on the right rims: to both it gives positive sums. Give the two sides "
-            "of the window opposite signs, then ReLU keeps one of the rims.",
+            "Your kernel responds to left and to right rims: to both it gives positive sums. Give the two sides of the "
+            "window opposite signs, then ReLU keeps one of the rims.",
         ),
         (
             _takes_the_left,
@@ -457,7 +458,7 @@ def _fits_in_uint8(kernel) -> bool:
         (
             _leaves_the_right,
             np.array([[-3, 4, -1], [-3, 4, -1], [-3, 4, -1]]) / 12,
-            "Your kernel answers at left rims, but not yet three times as strongly as at right ones. Compare pixels "
+            "Your kernel responds to left rims, but not yet three times as strongly as to right ones. Compare pixels "
             "that lie two apart, or use more rows.",
         ),
         (
@@ -469,15 +470,15 @@ def _fits_in_uint8(kernel) -> bool:
         (
             _fits_in_uint8,
             np.array([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]]),
-            "The rims are the right ones. Now the size of the answers: where the window holds 255 under your positive "
+            "The rims are the right ones. Now the size of the outputs: where the window holds 255 under your positive "
             "numbers and 0 elsewhere, the sum has to be 255. Multiply all nine numbers by the same factor.",
         ),
     ],
     hints=(
-        "At the left rim of a bright coin it gets brighter to the right. Where must the negative numbers stand?",
+        "At the left rim of a bright coin it gets brighter to the right. Where must the negative numbers be?",
         "Negative numbers in the left column, their opposites in the right one. What must the right column add up to?",
     ),
-    remark="Many kernels do it: the more rows take part, the less the noise of single pixels matters.",
+    remark="Many kernels do it: the more rows are used, the less the noise of single pixels matters.",
 )
 def left_rims():
     kernel = np.array([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]])

@@ -15,9 +15,9 @@ def _in_order(counts) -> bool:
     return counts[0] <= counts[1] or not (conv_last or dense_first)
 
 
-def _has_no_places(counts) -> bool:
-    """Return whether the first number is free of the places of a map: 14 × 14, 28 × 28 (four times that), 32 × 32."""
-    return counts[0] < 24 * 14 * 14 or all(counts[0] % places for places in (14 * 14, 32 * 32))
+def _has_no_positions(counts) -> bool:
+    """Return whether the positions of a map (14 × 14, 28 × 28, which is four times that, 32 × 32) are not a factor."""
+    return counts[0] < 24 * 14 * 14 or all(counts[0] % positions for positions in (14 * 14, 32 * 32))
 
 
 @value(
@@ -37,7 +37,7 @@ def _has_no_places(counts) -> bool:
         (
             lambda counts: counts[0] not in ((5 * 5 + 1) * 24, 5 * 5 * 24),
             (624, 47_050),
-            "`Conv2D`: your kernels are flat. The picture has three channels, and a kernel has a 5 × 5 slice for each.",
+            "`Conv2D`: your kernels are flat. The image has three channels, and a kernel has a 5 × 5 slice for each.",
         ),
         (
             lambda counts: counts[0] != (5 * 5 + 1) * 3 * 24,
@@ -45,10 +45,10 @@ def _has_no_places(counts) -> bool:
             "`Conv2D`: you gave each slice a bias of its own. A kernel adds up its slices and then one bias.",
         ),
         (
-            _has_no_places,
+            _has_no_positions,
             (1824 * 28 * 28, 47_050),
-            "`Conv2D`: you multiplied by the places of the map. A kernel slides: the same numbers serve at every "
-            "place.",
+            "`Conv2D`: you multiplied by the positions of the map. A kernel slides: the same numbers serve at every "
+            "position.",
         ),
         (
             lambda counts: counts[0] == 1824,
@@ -63,13 +63,13 @@ def _has_no_places(counts) -> bool:
         (
             lambda counts: counts[1] not in [(side**2 + 1) * 10 for side in (14, 16, 28, 32)],
             (1824, 1970),
-            "`Dense`: you counted the places of one map. `Flatten` lays all maps in one row, and there are 24 of them.",
+            "`Dense`: you counted the positions of one map. `Flatten` lays all maps in one row, and there are 24 of "
+            "them.",
         ),
         (
             lambda counts: counts[1] not in [(side**2 * 3 + 1) * 10 for side in (14, 16, 28, 32)],
             (1824, 5890),
-            "`Dense`: you took three maps, as many as the picture has channels. How many maps does the convolution "
-            "make?",
+            "`Dense`: you took three maps, as many as the image has channels. How many maps does the convolution make?",
         ),
         (
             lambda counts: counts[1] not in [(side**2 * 24 + 1) * 10 for side in (28, 32)],
@@ -112,7 +112,7 @@ def parameters():
     because="ln 50 = 3.91. A network that knows nothing gives each of 50 classes 2 %, and −ln 0.02 is just that.",
     hints=("What probability does a network that knows nothing give to each of 50 classes?",),
     A="2.30 is ln 10: it belongs to ten classes. With more classes, a network that knows nothing gives less to each.",
-    C="A network that knows nothing has a loss of about 3.9 on each single picture, so the mean of 32 is enough.",
+    C="A network that knows nothing has a loss of about 3.9 on each single image, so the mean of 32 is enough.",
     D="A network cannot be sure and wrong for having many classes. Sure and wrong would show as a loss above ln K.",
 )
 def q1():
@@ -124,14 +124,14 @@ def _softmax(logits: np.ndarray) -> np.ndarray:
     return powers / powers.sum(axis=1, keepdims=True)
 
 
-def _train(part, validation, *, rate, softmax_twice=False, nonsense=False, epochs=25) -> np.ndarray:
+def _train(train, validation, *, rate, softmax_twice=False, nonsense=False, epochs=25) -> np.ndarray:
     """Train a network of one hidden layer in NumPy, and return both losses before training and after each epoch.
 
     Four networks of Keras would take seconds; this takes a fraction of one, and its curves have the same fingerprints.
     """
     random = np.random.default_rng(5)
-    pictures = [images.reshape(len(images), -1) / np.float32(255) for images in (part.images, validation.images)]
-    labels = [random.permutation(part.labels) if nonsense else part.labels, validation.labels]
+    inputs = [images.reshape(len(images), -1) / np.float32(255) for images in (train.images, validation.images)]
+    labels = [random.permutation(train.labels) if nonsense else train.labels, validation.labels]
     into, out = (random.normal(0, 0.05, shape).astype(np.float32) for shape in ((784, 64), (64, 10)))
     momentum = [np.zeros_like(into), np.zeros_like(out)]
 
@@ -143,10 +143,10 @@ def _train(part, validation, *, rate, softmax_twice=False, nonsense=False, epoch
     losses = []
     for epoch in range(epochs + 1):
         for rows in np.array_split(random.permutation(len(labels[0])), len(labels[0]) // 50) if epoch else []:
-            x, y = pictures[0][rows], labels[0][rows]
-            hidden, once, answer = forward(x)
+            x, y = inputs[0][rows], labels[0][rows]
+            hidden, once, output = forward(x)
             # The gradient of the cross-entropy with respect to what goes into the last softmax.
-            error = (answer - np.eye(10, dtype=np.float32)[y]) / len(y)
+            error = (output - np.eye(10, dtype=np.float32)[y]) / len(y)
             if softmax_twice:
                 error = once * (error - (error * once).sum(axis=1, keepdims=True))
             slopes = x.T @ ((error @ out.T) * (hidden > 0)), hidden.T @ error
@@ -154,8 +154,8 @@ def _train(part, validation, *, rate, softmax_twice=False, nonsense=False, epoch
                 speed *= 0.9  # in place, here and below: these are the arrays that `forward` reads
                 speed -= rate * slope
                 weights += speed
-        answers = [forward(x)[2][np.arange(len(y)), y] for x, y in zip(pictures, labels, strict=True)]
-        losses.append([-np.log(answer.clip(1e-7)).mean() for answer in answers])
+        outputs = [forward(x)[2][np.arange(len(y)), y] for x, y in zip(inputs, labels, strict=True)]
+        losses.append([-np.log(output.clip(1e-7)).mean() for output in outputs])
     return np.array(losses).T
 
 
@@ -225,7 +225,7 @@ def _has_four_numbers(answer) -> bool:
         (
             lambda answer: answer["B"] == 4,
             {"A": 3, "B": 5, "C": 1, "D": 5},
-            "B: the training loss falls, so the network can learn these pictures. But on new digits it does worse than "
+            "B: the training loss falls, so the network can learn these images. But on new digits it does worse than "
             "one that knows nothing, from the first epochs on. What is it that it learns?",
         ),
         (
@@ -248,7 +248,7 @@ def _has_four_numbers(answer) -> bool:
         ),
     ],
     hints=(
-        "Ask each picture three things: where does it start, at which level does it stay, when do the two curves part?",
+        "Ask each image three things: where does it start, at which level does it stay, when do the two curves part?",
         "Two causes do not occur: one would make the loss start far above ln 10, the other would make it jump about.",
     ),
     remark="B reached a training loss as low as many an honest run. Only the validation loss gave it away.",
@@ -296,7 +296,7 @@ def keeps_the_last(losses, patience):
 
 
 @early_stopping.mistake(
-    "You return the best epoch first. Asked is the last epoch, then the one whose weights are kept."
+    "You return the best epoch first. The task asks for the last epoch, then the one whose weights are kept."
 )
 def swapped(losses, patience):
     return early_stopping.reference(losses, patience)[::-1]
@@ -392,7 +392,9 @@ def only_if_stopped(losses, patience):
     return (last, best) if last - best >= patience else None
 
 
-@early_stopping.mistake("You return the losses of the two epochs. Asked is which epochs these are, counted from 1.")
+@early_stopping.mistake(
+    "You return the losses of the two epochs. The task asks which epochs these are, counted from 1."
+)
 def losses_themselves(losses, patience):
     last, best = early_stopping.reference(losses, patience)
     return losses[last - 1], losses[best - 1]
@@ -411,9 +413,9 @@ def equal_is_a_record(losses, patience):
 
 @quiz(
     because="Evaluate the training digits after training, without dropout and shifts, and the order is the usual one.",
-    hints=("On which pictures, and with which layers switched on, is each of the two numbers measured?",),
+    hints=("On which images, and with which layers switched on, is each of the two numbers measured?",),
     A="A leak would raise the validation score, but nothing here points to one: the other number is low, for a reason.",
-    C="Underfitting shows when a network does poorly on the training pictures without shifts and dropout. Was this "
+    C="Underfitting shows when a network does poorly on the training images without shifts and dropout. Was this "
     "measured?",
 )
 def q2():
@@ -421,11 +423,11 @@ def q2():
 
 
 def _outputs(network, factor: float) -> np.ndarray:
-    """Return what a network answers to the test digits, multiplied by `factor`: (1000, 10)."""
+    """Return the outputs of a network for the test digits, multiplied by `factor`: (1000, 10)."""
     from course_utils.datasets import digits
 
-    pictures = digits().test.images[..., None] * np.float32(factor)
-    return network.predict(pictures, batch_size=100, verbose=0)
+    images = digits().test.images[..., None] * np.float32(factor)
+    return network.predict(images, batch_size=100, verbose=0)
 
 
 def _accuracy(network, factor: float = 1.0) -> float:
@@ -489,13 +491,13 @@ def _no_convolution():
         (
             lambda network: network.input_shape[1:] in ((28, 28, 1), (None, None, 1)),
             _no_channel_axis,
-            "The network does not take grey pictures of 28 × 28 pixels with one channel: begin with `keras.Input((28, "
+            "The network does not take grey images of 28 × 28 pixels with one channel: begin with `keras.Input((28, "
             "28, 1))`.",
         ),
         (
             lambda network: network.output_shape[1:] == (10,),
             lambda: _dense_only(outputs=1),
-            "The network must answer with ten numbers a picture, one for each digit.",
+            "The network must have ten outputs per image, one for each digit.",
         ),
         (
             lambda network: network.count_params() < 50_000,
@@ -520,15 +522,15 @@ def _no_convolution():
             lambda network: _accuracy(network) > 0.97,
             _no_convolution,
             "The network is small enough and has learned, but it reads no more than 97 % of the test digits. Two "
-            "things help: more varied training pictures (section 5.4), and a second look at where the parameters are "
+            "things help: more varied training images (section 5.4), and a second look at where the parameters are "
             "spent.",
         ),
     ],
     hints=(
         "Leave out the hidden dense layer: conv, pool, conv, pool, flatten, and at once ten outputs. Windows of 5 × 5 "
         "leave a smaller map than windows of 3 × 3.",
-        "Move the training digits by −2, 0 or 2 pixels down and right with `np.roll`: nine copies, 31,500 pictures. "
-        "Two epochs on them are enough, with a cosine rate from 0.004.",
+        "Move the training digits by −2, 0 or 2 pixels down and right with `np.roll`: nine copies, 31,500 images. Two "
+        "epochs on them are enough, with a cosine rate from 0.004.",
     ),
     remark="Nobody keeps you from checking twenty networks on the same 1,000 digits. But the best of twenty owes part "
     "of its score to luck: choose by the validation digits.",

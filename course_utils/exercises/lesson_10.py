@@ -10,22 +10,22 @@ import numpy as np
 from course_utils.exercises.engine import function, quiz, value
 
 
-def _pictures(shape, seed=10):
+def _images(shape, seed=10):
     return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
 
 
 @function(
     inputs=lambda: [
-        (np.array([[[[0, 51], [102, 153], [204, 255]]]], np.uint8),),  # 1 picture of 1 × 3 pixels, 2 channels
-        (_pictures((2, 2, 3, 3)),),
-        (_pictures((3, 4, 4, 1)),),
-        (_pictures((2, 5, 4, 3), 11),),
+        (np.array([[[[0, 51], [102, 153], [204, 255]]]], np.uint8),),  # 1 image of 1 × 3 pixels, 2 channels
+        (_images((2, 2, 3, 3)),),
+        (_images((3, 4, 4, 1)),),
+        (_images((2, 5, 4, 3), 11),),
     ],
     hints=(
         "Two things have to be done: give the axes another order, and bring 0…255 to 0…1. Which command only cuts the "
-        "row of numbers anew?",
-        "`torch.from_numpy(pictures)` makes the tensor. Number its axes 0, 1, 2, 3 and say, for each place of the "
-        "result, which of them stands there.",
+        "same row of numbers differently?",
+        "`torch.from_numpy(pictures)` makes the tensor. Number its axes 0, 1, 2, 3 and say, for each position of the "
+        "result, which of them goes there.",
     ),
     remark="`pictures.transpose(0, 3, 1, 2)` does the same in NumPy, before `torch.from_numpy`.",
 )
@@ -45,7 +45,7 @@ def reshapes(pictures):
     return _scaled(pictures).reshape(n, channels, height, width)
 
 
-@to_torch.mistake("Your pictures lie on their side: height and width are exchanged. Only the channels move.")
+@to_torch.mistake("Your images lie on their side: height and width are exchanged. Only the channels move.")
 def on_its_side(pictures):
     return _scaled(pictures).transpose(0, 3, 2, 1)
 
@@ -55,7 +55,7 @@ def channels_last(pictures):
     return _scaled(pictures)
 
 
-@to_torch.mistake("The order of the axes is right, but the values still go to 255. Floats in 0…1 are asked.")
+@to_torch.mistake("The order of the axes is right, but the values still go to 255. The task asks for floats in 0…1.")
 def not_scaled(pictures):
     return pictures.transpose(0, 3, 1, 2).astype(np.float32)
 
@@ -65,22 +65,22 @@ def whole_numbers(pictures):
     return (pictures // 255).transpose(0, 3, 1, 2)
 
 
-@to_torch.mistake("Your values are in −1…1. Floats in 0…1 are asked.")
+@to_torch.mistake("Your values are in −1…1. The task asks for floats in 0…1.")
 def minus_one_to_one(pictures):
     return _scaled(pictures).transpose(0, 3, 1, 2) * 2 - 1
 
 
-@to_torch.mistake("The channels come first of all, before the pictures. The axis of the pictures stays in front.")
-def channels_before_pictures(pictures):
+@to_torch.mistake("The channels come first of all, before the images. The axis of the images stays in front.")
+def channels_before_images(pictures):
     return _scaled(pictures).transpose(3, 0, 1, 2)
 
 
-@to_torch.mistake("The channels come in reverse. Their place changes, their own order (red, green, blue) does not.")
+@to_torch.mistake("The channels come in reverse. Their axis moves, their own order (red, green, blue) does not.")
 def channels_reversed(pictures):
     return _scaled(pictures).transpose(0, 3, 1, 2)[:, ::-1]
 
 
-@to_torch.mistake("(x − 127) / 128 is what EfficientNet-Lite0 wants. Floats in 0…1 are asked.")
+@to_torch.mistake("(x − 127) / 128 is what EfficientNet-Lite0 wants. The task asks for floats in 0…1.")
 def as_for_lite(pictures):
     return (pictures.transpose(0, 3, 1, 2).astype(np.float32) - 127) / 128
 
@@ -93,11 +93,11 @@ def by_256(pictures):
 @quiz(
     because="The loss takes the probabilities 1, 0, 0, 0 for logits: its softmax makes e / (e + 3) of the 1, and −ln "
     "of that is ln(e + 3) − 1.",
-    hints=("What does the softmax inside of the loss make of 1, 0, 0, 0?",),
+    hints=("What does the softmax inside the loss make of 1, 0, 0, 0?",),
     A="It would be 0 if the network ended in logits. Here the loss applies a second softmax, and four numbers of 0…1 "
     "cannot give a probability near 1.",
     C="ln 4 is the loss of a network that knows nothing. This one has learned, and is sure.",
-    D="1.46 belongs to ten classes: ln(e + 9) − 1. How many zeros stand beside the one here?",
+    D="1.46 belongs to ten classes: ln(e + 9) − 1. How many zeros are there beside the one here?",
 )
 def q1():
     return "B"
@@ -167,11 +167,12 @@ def still_four_axes(weight, channels, height, width):
 
 
 @quiz(
-    because="In training mode batch normalisation takes mean and variance from the batch, so each answer depends on "
-    "the others in it; a batch of 600 knows more than one of 1.",
-    hints=("Which layer looks at other pictures of the batch, and when?",),
+    because="In training mode batch normalisation takes mean and variance from the batch, so each prediction depends "
+    "on the other images in it; a batch of 600 knows more than one of 1.",
+    hints=("Which layer looks at other images of the batch, and when?",),
     A="`no_grad` changes what is remembered, not what is computed: the accuracies would be the same, only slower.",
-    C="A seed makes dropout repeat itself. But with `eval()` nothing is drawn at all, and the batch size has no say.",
+    C="A seed makes dropout repeat itself. But with `eval()` nothing is random, and the batch size makes no "
+    "difference.",
     D="No gradient is used when nobody trains.",
 )
 def q2():
@@ -191,8 +192,8 @@ def _batch(n, features, seed):
         (np.array([1.0, -1.0]), np.array([2.0, 0.5]), _batch(3, 2, 12), 1.0),
     ],
     hints=(
-        "The new average is a mixture: a share of the old one and a share of what the batch has. Which of the two does "
-        "`momentum` belong to in PyTorch?",
+        "The new average is a mixture: a fraction of the old one and a fraction of what the batch has. Which of the "
+        "two does `momentum` belong to in PyTorch?",
         "`np.var` divides by n. Its argument `ddof=1` makes it divide by n − 1.",
     ),
     remark="For normalising the batch itself, PyTorch divides by n, as Keras does; n − 1 is only for the buffer.",
@@ -204,7 +205,7 @@ def running(mean, variance, batch, momentum):
 
 
 @running.mistake(
-    "`momentum` is meant as Keras means it here, the share that stays. In PyTorch it is the share that is new."
+    "`momentum` is meant as Keras means it here, the fraction that stays. In PyTorch it is the fraction that is new."
 )
 def as_keras(mean, variance, batch, momentum):
     return running.reference(mean, variance, batch, 1 - momentum)
@@ -216,7 +217,7 @@ def by_n(mean, variance, batch, momentum):
     return new_mean, (1 - momentum) * variance + momentum * batch.var(axis=0)
 
 
-@running.mistake("Two things: `momentum` is the share that is new, and the variance of the batch divides by n − 1.")
+@running.mistake("Two things: `momentum` is the fraction that is new, and the variance of the batch divides by n − 1.")
 def as_keras_in_both(mean, variance, batch, momentum):
     return by_n(mean, variance, batch, 1 - momentum)
 
@@ -227,7 +228,7 @@ def deviation(mean, variance, batch, momentum):
     return new_mean, (1 - momentum) * variance + momentum * batch.std(axis=0, ddof=1)
 
 
-@running.mistake("You return the numbers of the batch alone. They are only mixed in, with the share `momentum`.")
+@running.mistake("You return the numbers of the batch alone. They are only mixed in, with the weight `momentum`.")
 def batch_alone(mean, variance, batch, momentum):
     return batch.mean(axis=0), batch.var(axis=0, ddof=1)
 
@@ -239,30 +240,30 @@ def over_everything(mean, variance, batch, momentum):
 
 
 @running.mistake(
-    "You added the share of the batch to the whole old average. The old one must give way: its share is 1 − momentum."
+    "You added the batch's term to the whole old average. The old one must give way: its weight is 1 − momentum."
 )
 def old_one_stays(mean, variance, batch, momentum):
     return mean + momentum * batch.mean(axis=0), variance + momentum * batch.var(axis=0, ddof=1)
 
 
-@running.mistake("You return the variance first. Asked is the mean, then the variance.")
+@running.mistake("You return the variance first. The task asks for the mean, then the variance.")
 def variance_first(mean, variance, batch, momentum):
     return running.reference(mean, variance, batch, momentum)[::-1]
 
 
-def _answers(network, height=64, width=64):
-    """Return what a network answers to four pictures of noise."""
+def _output(network, height=64, width=64):
+    """Return the output of a network for four images of noise."""
     import torch
 
-    pictures = torch.rand((4, 3, height, width), generator=torch.Generator().manual_seed(10))
+    images = torch.rand((4, 3, height, width), generator=torch.Generator().manual_seed(10))
     with torch.no_grad():
-        return network(pictures)
+        return network(images)
 
 
 def _ready(network):
-    """Return a copy in eval mode that was asked once, so that lazy layers know their sizes."""
+    """Return a copy in eval mode that was called once, so that lazy layers know their sizes."""
     network = copy.deepcopy(network).eval()
-    _answers(network)
+    _output(network)
     return network
 
 
@@ -283,7 +284,7 @@ def _count(network):
 
 
 def _can_be_negative(network):
-    """Return whether an output is below 0 with the signs of all weights drawn anew, in at least one of eight draws."""
+    """Return whether an output is below 0 with random signs of all weights, in at least one of eight samples."""
     import torch
 
     network, random = _ready(network), torch.Generator().manual_seed(10)
@@ -291,7 +292,7 @@ def _can_be_negative(network):
         for _ in range(8):
             for parameter in network.parameters():
                 parameter *= torch.randint(0, 2, parameter.shape, generator=random) * 2 - 1
-            if (_answers(network) < 0).any():
+            if (_output(network) < 0).any():
                 return True
     return False
 
@@ -347,15 +348,15 @@ def _ends_in_softmax():
             "an `nn.ModuleList` or `nn.Sequential`, not in a plain list.",
         ),
         (
-            lambda network: tuple(_answers(_ready(network)).shape) == (4, 5),
+            lambda network: tuple(_output(_ready(network)).shape) == (4, 5),
             lambda: _pooled(3, 8, 10),
-            "The result must have the shape (n, 5): for each picture one logit a class.",
+            "The result must have the shape (n, 5): for each image one logit per class.",
         ),
         (
-            lambda network: tuple(_answers(_ready(network), 80, 96).shape) == (4, 5),
+            lambda network: tuple(_output(_ready(network), 80, 96).shape) == (4, 5),
             _flattens,
             "The network works at 64 × 64 but not at 80 × 96: a `Linear` layer behind `flatten` is tied to one size. "
-            "Average each map over its places first.",
+            "Average each map over its positions first.",
         ),
         (
             _can_be_negative,
@@ -372,7 +373,8 @@ def _ends_in_softmax():
     hints=(
         "Two convolutions with pooling between them are plenty. What lesson 05 puts in place of `Flatten` works for "
         "any size.",
-        "`x.mean(dim=(2, 3))` averages each map over its places and leaves (n, channels) for `nn.Linear(channels, 5)`.",
+        "`x.mean(dim=(2, 3))` averages each map over its positions and leaves (n, channels) for `nn.Linear(channels, "
+        "5)`.",
     ),
     remark="`nn.AdaptiveAvgPool2d(1)` is the same average as a layer, for use in `nn.Sequential`.",
 )
@@ -409,7 +411,7 @@ def _pooled(channels_in=3, maps=8, outputs=5, *after):
 
 
 def _in_a_list(layers, *registered):
-    """Return a module whose `layers` stand in a plain list, where PyTorch does not see them."""
+    """Return a module whose `layers` are in a plain list, where PyTorch does not see them."""
     from torch import nn
 
     class Hidden(nn.Module):
@@ -452,7 +454,7 @@ def _are_lines(lines):
         (
             lambda lines: 2 not in lines,
             {1, 2, 9},
-            "Line 2 is sound: the optimizer gets all weights of the network, also of one inside of another.",
+            "Line 2 is sound: the optimizer gets all weights of the network, also those of a network inside it.",
         ),
         (
             lambda lines: not {3, 4} & set(lines),
@@ -462,14 +464,14 @@ def _are_lines(lines):
         (
             lambda lines: 5 not in lines,
             {1, 5, 9},
-            "A line before line 5 would run once an epoch. What is missing there must happen for each batch, inside of "
+            "A line before line 5 would run once per epoch. What is missing there must happen for each batch, inside "
             "the loop.",
         ),
         (
             lambda lines: 11 not in lines,
             {1, 7, 11},
-            "Line 11 is sound: the largest output is the answer, before a softmax and after it. What the network "
-            "computes it with is settled before.",
+            "Line 11 is sound: the largest output is the predicted class, before a softmax and after it. What the "
+            "network computes it with is settled before.",
         ),
         (
             lambda lines: 1 in lines,
@@ -496,7 +498,7 @@ def _are_lines(lines):
         (
             lambda lines: len(set(lines)) == 3,
             {1, 6, 7, 9},
-            "Three line numbers are asked. Several numbers for one and the same mistake are not needed.",
+            "The task asks for three line numbers. Several numbers for one and the same mistake are not needed.",
         ),
     ],
     hints=(

@@ -214,8 +214,8 @@ class Value(Exercise):
     ----------
     rules : sequence of (callable, wrong answer, str)
         For open answers, which are not compared with the solution: what to tell if the callable, asked about the
-        answer, does not return true, and an answer for which it does not. They are tried in order, after `mistakes`. A
-        wrong answer that takes time to make is given as a function without parameters that makes it.
+        answer, does not return true, and an answer for which it does not (or a function without parameters that makes
+        it, if that takes time). They are tried one after the other, after `mistakes`.
     """
 
     def __init__(
