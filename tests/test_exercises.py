@@ -63,7 +63,7 @@ def test_exercise_answers_back(state, monkeypatch):
 
 
 @pytest.mark.parametrize("exercise", EXERCISES, ids=lambda e: f"{e.lesson}-{e.name}")
-def test_no_exercise_lacks_a_state(exercise):
+def test_exercise_has_all_states(exercise):
     messages = [mistake.message for mistake in exercise.mistakes]
     assert len(messages) == len(set(messages)) >= 2
     if isinstance(exercise, Quiz):
@@ -78,14 +78,14 @@ def test_no_exercise_lacks_a_state(exercise):
 
 
 @pytest.mark.parametrize("path", build.lesson_files(), ids=lambda path: path.stem)
-def test_every_lesson_has_its_exercises(path):
+def test_lesson_has_enough_exercises(path):
     found = [e for e in EXERCISES if e.lesson == f"lesson_{path.stem[:2]}"]
     assert sum(isinstance(e, Quiz) for e in found) >= 2
     assert sum(isinstance(e, Value | Function | Model) for e in found) >= 3
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_lesson_and_module_have_the_same_exercises_in_the_same_order(name):
+def test_lesson_has_the_exercises_of_its_module_in_order(name):
     cells = exercise_cells(name)
     checked = [re.findall(r"^exercises\.(\w+)\.check\(", cell, re.MULTILINE) for cell in cells]
     assert [names[0] for names in checked] == [e.name for e in EXERCISES if e.lesson == name]
@@ -98,7 +98,7 @@ def test_lesson_and_module_have_the_same_exercises_in_the_same_order(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_options_of_a_question_are_those_of_its_module(name):
+def test_question_has_the_options_of_its_module(name):
     text = lesson_text(name)
     for exercise in (e for e in EXERCISES if e.lesson == name and isinstance(e, Quiz)):
         before = text[: text.index(f"exercises.{exercise.name}.check(")].rpartition("```{code-cell}")[0]
@@ -106,7 +106,7 @@ def test_the_options_of_a_question_are_those_of_its_module(name):
         assert re.findall(r"^- \*\*([A-H])\*\*", question, re.MULTILINE) == exercise.letters, exercise
 
 
-def test_declaring_exercises_loads_no_framework():
+def test_modules_import_no_framework():
     # progress.show() imports every module: it must not take TensorFlow's seconds.
     for module in MODULES.values():
         imported = re.findall(r"^(?:import|from) (\w+)", inspect.getsource(module), re.MULTILINE)

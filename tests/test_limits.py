@@ -13,11 +13,11 @@ from course_utils.exercises.engine import limits
 from course_utils.exercises.engine.limits import one_line, run_limited, short
 
 
-def test_a_value_comes_back():
+def test_value_comes_back():
     assert run_limited(lambda a, b: a + b, (1, 2)) == (3, None, True)
 
 
-def test_an_exception_comes_back_even_one_that_would_end_the_notebook():
+def test_exception_comes_back():
     assert isinstance(run_limited(lambda: 1 / 0).error, ZeroDivisionError)
     assert isinstance(run_limited(exit).error, SystemExit)
 
@@ -83,7 +83,7 @@ def test_stop_button_stops_the_function_too():
     assert (run.stdout, run.stderr) == ("stopped 1\n", "")
 
 
-def test_a_flood_of_words_is_cut_off(capsys):
+def test_flood_of_words_is_cut_off(capsys):
     def floods():
         for number in range(100_000):
             print(number)
@@ -170,7 +170,7 @@ def raised(source: str, file: str):
     return run_limited(names["f"], (2,)).error, names["f"]
 
 
-def test_one_line_names_the_line_of_the_cell_not_of_the_library():
+def test_one_line_names_line_of_cell():
     source = "import numpy as np\n\ndef f(x):\n    y = x + 1\n    return np.ones(3).reshape(y, 7)\n"
     error, function = raised(source, "ipykernel_1/2.py")
     wanted = "ValueError: cannot reshape array of size 3 into shape (3,7)"
@@ -187,7 +187,7 @@ def test_one_line_of_opencv_gives_its_reason():
     assert "Can't parse 'dsize'" in one_line(error)
 
 
-def test_one_line_without_a_place():
+def test_one_line_without_position():
     assert one_line(ValueError("bad")) == "ValueError: bad"
     assert one_line(KeyboardInterrupt()) == "KeyboardInterrupt"
 

@@ -225,13 +225,11 @@ def _sequence(expected: tuple | list, got: Any, options: dict) -> str | None:
     def same(one: Any, other: Any) -> bool:
         return difference(one, other, **inner) is None
 
-    def equal(ones: Any, others: list) -> bool:
-        return len(ones) == len(others) and all(map(same, ones, others))
-
     said = _said(expected, got, options)
-    if equal(expected, items):
+    if len(items) == len(expected) and all(map(same, expected, items)):
         return None
-    if options["shape"] and (cause := _shape_cause(tuple(expected), items, equal)):
+    sides = all(isinstance(item, numbers.Real) for item in items)
+    if options["shape"] and sides and (cause := _shape_cause(tuple(expected), tuple(items))):
         return f"{said} {cause}"
     if len(items) != len(expected):
         return f"It has {len(items)} entries, but {len(expected)} are expected."
@@ -247,24 +245,25 @@ def _sequence(expected: tuple | list, got: Any, options: dict) -> str | None:
     return f"Entry {first} (counted from 0): {difference(expected[first], items[first], **inner)}"
 
 
-def _shape_cause(expected: tuple, items: list, equal: Callable) -> str | None:
-    """Recognise a shape whose sides are exchanged, or that has an axis too many or too few."""
-    if len(items) == len(expected):
-        if equal((expected[1], expected[0], *expected[2:]), items):
-            return "The first two are exchanged: an array counts rows (height) first, then columns (width)."
-        if len(expected) == 3 and expected[2] in CHANNELS and equal((expected[2], *expected[:2]), items):
-            return "The channels come last here."
-        if len(expected) == 3 and expected[0] in CHANNELS and equal((*expected[1:], expected[0]), items):
-            return "The channels come first here."
-    if equal(expected[:-1], items):
-        return "The last axis is missing" + (": the channels?" if expected[-1] in CHANNELS else ".")
-    if equal(expected[1:], items):
-        return "The first axis is missing" + (": the batch?" if len(expected) == 4 or expected[0] == 1 else ".")
-    if equal(expected, items[1:]):
+def _shape_cause(want: tuple, have: tuple) -> str:
+    """Recognise a shape whose sides are exchanged, or that has an axis too many or too few; else return nothing."""
+    if len(want) > 1 and have == (want[1], want[0], *want[2:]):
+        return "Rows and columns are exchanged: an array counts rows (height) first, then columns (width)."
+    if len(want) == 3 and want[2] in CHANNELS and have == (want[2], *want[:2]):
+        return "The channels come first, but should be the last axis."
+    if len(want) == 3 and want[0] in CHANNELS and have == (*want[1:], want[0]):
+        return "The channels come last, but should be the first axis."
+    if have == want[:-1]:
+        return "The last axis is missing" + (": the channels?" if len(want) > 2 and want[-1] in CHANNELS else ".")
+    if have == want[1:]:
+        return "The first axis is missing" + (": the batch?" if len(want) == 4 or want[0] == 1 else ".")
+    if want == have[1:]:
         return "There is one axis too many in front."
-    if equal(expected, items[:-1]):
+    if want == have[:-1]:
         return "There is one axis too many at the end."
-    return None
+    if [side for side in have if side != 1] == [side for side in want if side != 1]:
+        return f"Axes of length 1: {have.count(1)} instead of {want.count(1)}."
+    return ""
 
 
 def _dict(expected: dict, got: Any, options: dict) -> str | None:
@@ -300,10 +299,7 @@ def _sides(array: np.ndarray) -> tuple[int, int]:
 
 # What makes the given array right → what happened. In this order: the likelier cause comes first.
 ARRAY_CAUSES: tuple[tuple[Callable[[np.ndarray], np.ndarray], str], ...] = (
-    (
-        lambda a: a[..., ::-1] if a.ndim > 2 and a.shape[-1] == 3 else a,
-        "Red and blue are exchanged: BGR given for RGB.",
-    ),
+    (lambda a: a[..., ::-1] if a.ndim > 2 and a.shape[-1] == 3 else a, "Red and blue are exchanged: BGR for RGB."),
     (lambda a: -a, "Every value has the wrong sign."),
     (lambda a: a * 255, "Every value is 255 times too small: 0…1 given for 0…255."),
     (lambda a: a / 255, "Every value is 255 times too large: 0…255 given for 0…1."),
@@ -361,21 +357,16 @@ def _outer_shape(got: Any) -> tuple:
 
 
 def _other_shape(want: tuple, have: tuple, options: dict) -> str:
-    """Say in words how two shapes differ."""
+    """Say in words how the shapes of two arrays differ."""
     said = f"Expected shape {want}, got {have}." if options["reveal"] or have else f"The shape {have} is not right."
-    if len(want) > 1 and have == (want[1], want[0], *want[2:]):
-        return f"{said} Rows and columns are exchanged: turned, transposed, or (width, height) for (height, width)?"
-    if len(want) == 3 and have == (want[2], *want[:2]):
-        return f"{said} The channels come first, but should be the last axis."
-    if tuple(n for n in have if n != 1) == tuple(n for n in want if n != 1):
-        return f"{said} There is an axis of length 1 too {'many' if len(have) > len(want) else 'few'}."
-    if len(have) != len(want):
-        return f"{said} That is {len(have)} axes instead of {len(want)}."
-    steps = {h - w for h, w in zip(have[:2], want[:2], strict=True)}
-    if len(want) > 1 and len(steps) == 1 and have[2:] == want[2:]:
+    cause = _shape_cause(want, have)
+    if not cause and len(have) != len(want):
+        cause = f"That is {len(have)} axes instead of {len(want)}."
+    steps = {h - w for h, w in zip(have[:2], want[:2], strict=False)}
+    if not cause and len(want) > 1 and len(steps) == 1 and have[2:] == want[2:]:
         step = steps.pop()
-        return f"{said} Both sides are {abs(step)} too {'long' if step > 0 else 'short'}: how is the border treated?"
-    return said
+        cause = f"Both sides are {abs(step)} too {'long' if step > 0 else 'short'}: how is the border treated?"
+    return f"{said} {cause}".rstrip()
 
 
 def _values(expected: np.ndarray, got: np.ndarray, options: dict) -> str | None:
@@ -398,12 +389,7 @@ def _values(expected: np.ndarray, got: np.ndarray, options: dict) -> str | None:
             return "The values are off by less than 1: round them and turn them into whole numbers."
         if (np.trunc(have) == want).all():
             return "The values are off by less than 1: cut off what comes after the point."
-    if (
-        expected.dtype.kind == "f"
-        and np.abs(off).max() < 1
-        and (have == np.trunc(have)).all()
-        and np.abs(want).max() > 1
-    ):
+    if expected.dtype.kind == "f" and np.abs(off).max() < 1 < np.abs(want).max() and (have == np.trunc(have)).all():
         return "The values have lost what comes after the point: were they turned into whole numbers too early?"
     if (want == np.trunc(want)).all() and (off % 256 == 0).all() and have.min() >= 0 and have.max() <= 255:
         return "Values have wrapped around at 256, as `uint8` does: compute in a larger type."
@@ -417,12 +403,8 @@ def _values(expected: np.ndarray, got: np.ndarray, options: dict) -> str | None:
         return f"Every value is too {side} by " + (f"{by:.4g}." if options["reveal"] else "the same amount.")
     factor = np.divide(have, want, out=np.full_like(want, np.nan), where=(want != 0) & (have != 0))
     known = factor[~np.isnan(factor)]
-    if (
-        varied
-        and known.size > 1
-        and ((want == 0) == (have == 0)).all()
-        and np.ptp(known) <= 1e-3 * abs(known[0]) < abs(known[0] - 1)
-    ):
+    proportional = varied and known.size > 1 and ((want == 0) == (have == 0)).all()
+    if proportional and np.ptp(known) <= 1e-3 * abs(known[0]) < abs(known[0] - 1):
         times = f"{known[0]:.4g} times" if options["reveal"] else "the same multiple of"
         return f"Every value is {times} what it should be."
     return _where(expected, got, right, options)
