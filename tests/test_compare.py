@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from course_utils.exercises.compare import difference
+from course_utils.exercises.engine.compare import difference
 
 GREY = np.arange(1, 21, dtype="uint8").reshape(4, 5)
 SQUARE = np.array([[1, 2, 3], [4, 5, 6], [7, 8, 10]])
@@ -92,8 +92,8 @@ WRONG = [
     (3, -3, "the sign is not"),
     (0.5, 127.5, "255 times too large"),
     (127.5, 0.5, "255 times too small"),
-    (0.97, 97.0, "a percentage where a share is meant"),
-    (97.0, 0.97, "a share where a percentage is meant"),
+    (0.97, 97.0, "a percentage for a fraction"),
+    (97.0, 0.97, "a fraction for a percentage"),
     (0.25, 4.0, "reciprocal"),
     (0.123456, 0.12, "give more digits"),
     (123.456, 123, "give more digits"),
@@ -126,14 +126,14 @@ WRONG = [
     ({"a": 1}, {"a": 1, "b": 2}, "There should be no key 'b'."),
     ({"a": 1}, {"a": 2}, "Under the key 'a': Expected 1, got 2."),
     ({"a": 1}, [1], "A dict is expected, got [1]."),
-    ({1, 2}, {1, 5}, "5 does not belong into it."),
+    ({1, 2}, {1, 5}, "5 does not belong in it."),
     ({1, 2}, {1}, "1 entries are missing."),
     ({1, 2}, 1, "A set is expected, got 1."),
     # shapes of arrays
     (GREY, GREY.T, "Rows and columns are exchanged"),
     (COLOUR, np.moveaxis(COLOUR, 2, 0), "The channels come first, but should be the last axis."),
-    (GREY, GREY[..., None], "There is an axis of length 1 too many."),
-    (GREY[..., None], GREY, "There is an axis of length 1 too few."),
+    (GREY, GREY[..., None], "There is one axis too many at the end."),
+    (GREY[..., None], GREY, "The last axis is missing: the channels?"),
     (GREY, GREY.ravel(), "That is 1 axes instead of 2."),
     (GREY, GREY[1:-1, 1:-1], "Both sides are 2 too short: how is the border treated?"),
     (GREY, np.pad(GREY, 1), "Both sides are 2 too long"),
@@ -149,7 +149,7 @@ WRONG = [
     (GREY, GREY > 5, "True and False where numbers are expected"),
     (SHARES, np.array([0.1, np.nan, np.inf]), "2 of 3 values are NaN or infinite"),
     # what happened to the values
-    (COLOUR, COLOUR[..., ::-1], "BGR given for RGB"),
+    (COLOUR, COLOUR[..., ::-1], "BGR for RGB"),
     (SQUARE, -SQUARE, "Every value has the wrong sign."),
     (GREY, GREY / 255, "255 times too small"),
     (GREY / 255, GREY, "255 times too large"),
@@ -163,12 +163,12 @@ WRONG = [
     (GREY, GREY + 0.4, "off by less than 1: round them"),
     (np.array([1.5, 2.7]), np.array([1, 2]), "turned into whole numbers too early"),
     (np.array([250, 260, 300]), np.array([250, 4, 44], dtype="uint8"), "wrapped around at 256"),
-    (np.array([-5, 10, 300]), np.array([0, 10, 255]), "Values outside of 0…255 were cut off."),
+    (np.array([-5, 10, 300]), np.array([0, 10, 255]), "Values outside 0…255 were cut off."),
     (SQUARE, SQUARE + 7, "Every value is too large by 7."),
     (SQUARE, SQUARE - 7, "Every value is too small by 7."),
     (SQUARE, SQUARE * 9, "Every value is 9 times what it should be."),
-    (GREY, np.pad(GREY[1:-1, 1:-1], 1), "only the border differs"),
-    (np.pad(GREY, 1), np.pad(GREY, 1, constant_values=255), "only the border differs"),
+    (GREY, np.pad(GREY[1:-1, 1:-1], 1), "Only the border differs"),
+    (np.pad(GREY, 1), np.pad(GREY, 1, constant_values=255), "Only the border differs"),
     (GREY, 255 - GREY, "Black and white are exchanged."),
     (1, np.array([True]), "A number is expected, got [True]"),
     (np.array([1, 2, 3]), np.array([1, 5, 3]), "1 of 3 values differ; the first at 1: expected 2, got 5."),
@@ -183,10 +183,10 @@ WRONG = [
     ("max pool", "maxpool", "only in spaces"),
     (GREY / 255, GREY / 256, "255 is the largest grey value"),
     (np.array([255, 0, 100], "uint8"), np.array([4, 250, 100], "uint8"), "they go round, as `uint8` does"),
-    (np.array([0, 255, 9]), np.array([-4, 300, 9]), "Values outside of 0…255 are left"),
-    (np.array([0, 1, 0.5]), np.array([-4, 3, 0.5]), "Values outside of 0…1 are left"),
+    (np.array([0, 255, 9]), np.array([-4, 300, 9]), "Values outside 0…255 are left"),
+    (np.array([0, 1, 0.5]), np.array([-4, 3, 0.5]), "Values outside 0…1 are left"),
     (GREY, GREY + 0.7, "cut off what comes after the point"),
-    (np.stack([COLOUR, COLOUR]), np.stack([COLOUR, COLOUR])[..., ::-1], "BGR given for RGB"),
+    (np.stack([COLOUR, COLOUR]), np.stack([COLOUR, COLOUR])[..., ::-1], "BGR for RGB"),
     (np.stack([COLOUR, COLOUR + 9]), np.stack([COLOUR, COLOUR + 9])[:, ::-1], "Top and bottom are exchanged."),
     (np.stack([COLOUR, COLOUR + 9]), np.stack([COLOUR, COLOUR + 9])[:, :, ::-1], "Left and right are exchanged."),
     (SQUARE, SQUARE + np.eye(3) * [0, 2, 9], "2 of 9 values differ; the first at (1, 1): expected 5, got 7.0."),
@@ -224,25 +224,27 @@ NOT_MISTAKEN = [  # neither a sign, a factor, a turn nor a shift, although a car
 
 
 @pytest.mark.parametrize(("expected", "got"), [(0.005, 0.9), (0.5, 55.0)])
-def test_a_wide_tolerance_invents_no_cause(expected, got):
+def test_wide_tolerance_invents_no_cause(expected, got):
     assert difference(expected, got, tolerance=0.05) == f"Expected {expected}, got {got}."
 
 
 @pytest.mark.parametrize(("expected", "got", "words"), NOT_MISTAKEN)
-def test_nothing_is_recognised_where_there_is_nothing(expected, got, words):
+def test_no_cause_without_evidence(expected, got, words):
     message = difference(expected, got)
     assert words in message and not any(word in message for word in ("sign", "times", "turned", "exchanged", "Every"))
 
 
 SHAPES = [
     ((28, 30), (30, 28), "rows (height) first"),
-    ((28, 30, 3), (3, 28, 30), "The channels come last here."),
-    ((3, 28, 30), (28, 30, 3), "The channels come first here."),
+    ((28, 30, 3), (3, 28, 30), "The channels come first, but should be the last axis."),
+    ((3, 28, 30), (28, 30, 3), "The channels come last, but should be the first axis."),
     ((28, 30, 1), (28, 30), "The last axis is missing: the channels?"),
     ((1, 28, 30), (28, 30), "The first axis is missing: the batch?"),
     ((28, 30), (1, 28, 30), "one axis too many in front"),
     ((28, 30), (28, 30, 1), "one axis too many at the end"),
     ((5, 28, 30), (28, 30), "The first axis is missing."),
+    ((28, 1), (28,), "The last axis is missing."),
+    ((1, 28, 30), (28, 1, 30, 1), "Axes of length 1: 2 instead of 1."),
     ((3000, 4000, 3), (4000, 3, 3000), "The entries are right, their order is not."),
 ]
 
@@ -268,14 +270,14 @@ def test_shapes(expected, got, words):
         (3, None, "Your answer is None: assign a value to it."),
     ],
 )
-def test_a_value_is_not_given_away(expected, got, said):
+def test_value_is_not_given_away(expected, got, said):
     message = difference(expected, got, reveal=False, where="value")
     assert message.startswith(said)
     if not isinstance(expected, bool | tuple):
         assert str(expected) not in message.replace(f"-{expected}", "")
 
 
-def test_the_dtype_counts_only_if_asked():
+def test_dtype_counts_only_if_asked():
     assert difference(GREY, GREY.astype(float)) is None
     message = difference(GREY, GREY.astype(float), dtype=True)
     assert message == "The values are right, but the dtype is float64 instead of uint8: use `.astype(…)` at the end."
@@ -288,18 +290,18 @@ def test_tolerance():
     assert difference(SHARES, SHARES + 0.01, tolerance=0.02) is None
 
 
-def test_the_amount_is_told_only_if_it_gives_nothing_away():
+def test_amount_is_told_only_if_revealed():
     assert difference(SQUARE, SQUARE + 7, reveal=False) == "Every value is too large by the same amount."
     assert difference(SQUARE, SQUARE * 9, reveal=False) == "Every value is the same multiple of what it should be."
 
 
 @pytest.mark.filterwarnings("error")
-def test_no_warning_reaches_the_notebook():
+def test_comparison_warns_nobody():
     assert difference(np.array([1.0, 2.0]), np.array([1e308, 1.0])).startswith("2 of 2 values differ")
     assert difference(np.array([1.0, np.inf]), np.array([2.0, 3.0])).startswith("2 of 2 values differ")
 
 
-def test_a_wide_tolerance_invents_no_offset():
+def test_wide_tolerance_invents_no_offset():
     message = difference(np.array([10, 20, 30]), np.array([13, 22, 35]), tolerance=1)
     assert message == "3 of 3 values differ; the first at 0: expected 10, got 13."
 
@@ -311,7 +313,7 @@ def test_pixels_are_called_pixels():
     assert difference(GREY, changed, image=True).startswith("2 of 20 pixels differ")
 
 
-def test_a_list_that_contains_itself_ends():
+def test_list_in_itself_ends():
     own = [1]
     own.append(own)
     assert difference([1, 2], own) is not None
@@ -332,5 +334,5 @@ def _both_itself():
 
 @pytest.mark.parametrize("make", [_twelve_levels, _both_itself, lambda: [[0] * 10**4] * 10**6])
 @pytest.mark.parametrize("expected", [SQUARE, (3, 3), [1, 2], 3])
-def test_lists_that_would_fill_the_memory_as_arrays_are_not_converted(make, expected):
+def test_huge_nested_lists_are_not_converted(make, expected):
     assert len(difference(expected, make())) <= 220

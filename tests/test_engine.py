@@ -7,11 +7,11 @@ import sys
 import numpy as np
 import pytest
 
-from course_utils.exercises import engine
-from course_utils.exercises.engine import function, has_blank, model, quiz, value
-from course_utils.exercises.feedback import Feedback, draw_comparison, drawable
+from course_utils.exercises.engine import function, kinds, model, quiz, value
+from course_utils.exercises.engine.feedback import Feedback, draw_comparison, drawable
+from course_utils.exercises.engine.kinds import has_blank
 
-EXPECTED_PICTURE = np.arange(48, dtype="uint8").reshape(4, 4, 3)
+EXPECTED_IMAGE = np.arange(48, dtype="uint8").reshape(4, 4, 3)
 
 
 @function(
@@ -29,27 +29,23 @@ def one_side(image, width):
     return np.pad(image, ((0, width), (0, width)))
 
 
-@value(hints=("Kernels first.", "And the biases."))
+@value(hints=("Kernels first.", "And the biases."), mistakes=[(3 * 3 * 3 * 16, "You left out the biases.")])
 def parameters():
     weights = 3 * 3 * 3
     return (weights + 1) * 16
 
 
-@parameters.mistake("You left out the biases.")
-def no_biases():
-    return 3 * 3 * 3 * 16
-
-
 @value(hints=("a", "b"), image=True, dtype=True)
 def picture():
-    return EXPECTED_PICTURE
+    return EXPECTED_IMAGE
 
 
 @value(
     hints=("a", "b"),
+    mistakes=[([0, 1], "Begin at 1.")],
     rules=[
-        ("It must be two numbers.", lambda pair: len(pair) == 2),
-        ("The first must be the smaller one.", lambda pair: pair[0] < pair[1]),
+        (lambda pair: len(pair) == 2, (1, 2, 3), "It must be two numbers."),
+        (lambda pair: pair[0] < pair[1], lambda: (2, 1), "The first must be the smaller one."),
     ],
 )
 def ordered():
@@ -67,7 +63,10 @@ def network(units):
     return keras.Sequential([keras.Input((4,)), keras.layers.Dense(units)])
 
 
-@model(hints=("a", "b"), rules=[("It has too many parameters.", lambda network: network.count_params() < 20)])
+@model(
+    hints=("a", "b"),
+    rules=[(lambda network: network.count_params() < 20, lambda: network(5), "It has too many parameters.")],
+)
 def small():
     import keras
 
@@ -84,16 +83,16 @@ def said(exercise, answer) -> str:
 # --- functions
 
 
-def test_the_solution_is_right_and_the_remark_said():
+def test_solution_is_correct_and_says_the_remark():
     assert said(pad, pad.right_answer) == "✔ Correct. Zeros all around."
 
 
-def test_a_known_mistake_is_named_and_its_smallest_input_shown():
+def test_known_mistake_is_named_with_smallest_input():
     text = said(pad, lambda image, width: np.pad(image, [(0, width), (0, width)]))
     assert text.startswith("✘ Not yet. You padded below and on the right only.\n`pad([[1, 2], [3, 4]], 1)`")
 
 
-def test_the_first_input_that_fails_is_shown():
+def test_first_failing_input_is_shown():
     text = said(pad, lambda image, width: np.pad(image, min(width, 1)))
     assert (
         "`pad([[0., 0., 0.], [0., 0., 0.], [0., 0., 0.]], 2)` (the input before it came out right) goes wrong." in text
@@ -151,11 +150,11 @@ def one_argument(image):
 
 
 @pytest.mark.parametrize("blank", [..., unfinished, half_finished, stub, adds_to_a_blank, lambda image, width: ...])
-def test_a_blank_function_is_not_attempted(blank):
+def test_blank_function_is_not_attempted(blank):
     assert said(pad, blank) == "○ Not attempted. Replace each `...` with your answer and run the cell again."
 
 
-def test_a_blank_that_only_running_finds_is_not_attempted():
+def test_blank_found_by_running_is_not_attempted():
     source = "def f(image, width):\n    return ... + width\n"
     names = {}
     exec(source, names)  # its source cannot be read
@@ -175,7 +174,7 @@ def test_a_blank_that_only_running_finds_is_not_attempted():
     ],
     ids=lambda part: getattr(part, "__name__", None),
 )
-def test_what_a_wrong_function_is_told(answer, words):
+def test_wrong_function_gets_reply(answer, words):
     text = said(pad, answer)
     assert text.startswith("✘ Not yet.")
     if answer is leaves:
@@ -183,17 +182,17 @@ def test_what_a_wrong_function_is_told(answer, words):
     assert words in text
 
 
-def test_the_line_of_an_exception_is_the_one_in_the_cell():
+def test_exception_names_line_of_cell():
     line = breaks.__code__.co_firstlineno + 2
     assert f"(line {line} of your cell: `return image[border, border, border]`)" in said(pad, breaks)
 
 
 @pytest.mark.parametrize("answer", [changes_its_input, with_an_index, np.pad])
-def test_unusual_but_right(answer):
+def test_unusual_function_is_correct(answer):
     assert pad.judge(answer).status == "correct"
 
 
-def test_an_endless_loop_is_told(monkeypatch):
+def test_endless_loop_is_told(monkeypatch):
     monkeypatch.setattr(pad, "seconds", 0.2)
     assert (
         said(pad, endless)
@@ -210,7 +209,7 @@ def asks(image, width):
     return np.pad(image, int(input("width? ")))
 
 
-def test_what_a_function_changes_later_does_not_spoil_its_first_result():
+def test_first_result_survives_later_changes():
     buffer = np.zeros((4, 4))
 
     def reuses(image, width):
@@ -228,7 +227,7 @@ def test_waiting_for_input_is_told(monkeypatch):
     assert said(pad, asks).endswith("waits at `input()`: the values come as arguments, so leave it out.")
 
 
-def test_a_fault_of_the_course_is_no_fault_of_the_learner():
+def test_course_fault_is_a_note():
     def missing():
         raise FileNotFoundError("coins.png")
 
@@ -252,14 +251,23 @@ def test_values():
     assert parameters.judge(...).status == "not attempted"
 
 
-def test_rules_are_asked_in_their_order():
+def test_rules_are_tried_in_order():
     assert said(ordered, (1, 5)) == "✔ Correct."
+    assert said(ordered, (0, 1)) == "✘ Not yet. Begin at 1."
     assert said(ordered, (1, 2, 3)) == said(ordered, 7) == "✘ Not yet. It must be two numbers."
     assert said(ordered, "ba") == said(ordered, (None, 1)) == "✘ Not yet. The first must be the smaller one."
     assert ordered.judge([1, ...]).status == "not attempted"
 
 
-def test_nothing_is_written_while_tests_run(monkeypatch, tmp_path, capsys):
+def test_mistakes_are_made_on_demand():
+    assert [mistake.answer for mistake in ordered.mistakes] == [[0, 1], (1, 2, 3), (2, 1)]
+    for mistake in (*ordered.mistakes, *parameters.mistakes, *pad.mistakes, *q1.mistakes):
+        assert isinstance(mistake.message, str)
+    assert pad.mistakes[0].answer is one_side
+    assert [mistake.answer for mistake in q1.mistakes] == ["A", "C"]
+
+
+def test_progress_is_off_in_tests(monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("COURSE_DATA", str(tmp_path))
     parameters.check(448)  # conftest.py switches progress off, also for the kernels that tests start
     assert capsys.readouterr().out == "✔ Correct.\n"
@@ -269,7 +277,7 @@ def test_nothing_is_written_while_tests_run(monkeypatch, tmp_path, capsys):
     assert (tmp_path / "progress.json").exists()
 
 
-def test_several_numbers_may_be_passed_without_a_tuple(capsys):
+def test_check_takes_several_numbers(capsys):
     ordered.check(1, 2)
     assert capsys.readouterr().out == "✔ Correct.\n"
 
@@ -289,13 +297,13 @@ def test_models():
     assert said(parameters, keras.Input((3,))).startswith("✘ Not yet. One number is expected, got <KerasTensor")
 
 
-def test_a_model_exercise_before_keras_is_imported(monkeypatch):
+def test_model_exercise_works_without_keras(monkeypatch):
     monkeypatch.delitem(sys.modules, "keras", raising=False)
     assert small.judge(5).status == "wrong"
 
 
 @pytest.mark.parametrize("answer", ["B", "b", " b) ", "B.", "(b)"])
-def test_a_right_letter(answer):
+def test_right_letter(answer):
     assert said(q1, answer) == "✔ Correct. it is so."
 
 
@@ -309,11 +317,11 @@ def test_a_right_letter(answer):
         ("", "this"),
     ],
 )
-def test_a_wrong_letter(answer, words):
+def test_wrong_letter(answer, words):
     assert words in said(q1, answer) and q1.judge(answer).status == "wrong"
 
 
-def test_a_blank_letter():
+def test_blank_letter():
     assert said(q1, ...).startswith("○ Not attempted. Replace the `...` with the letter of your answer in quotes")
 
 
@@ -336,7 +344,7 @@ def test_no_hints(capsys):
     assert "there is no hint" in capsys.readouterr().out
 
 
-def test_the_solution_shown_is_the_source(capsys):
+def test_solution_shows_source(capsys):
     pad.solution()
     wanted = "def pad(image, width):\n    # a comment of the solution\n    return np.pad(image, width)\n"
     assert capsys.readouterr().out == "→ Solution Zeros all around.\n\n" + wanted
@@ -346,7 +354,7 @@ def test_the_solution_shown_is_the_source(capsys):
 
 def test_check_shows_and_records(monkeypatch, capsys):
     recorded = []
-    monkeypatch.setattr(engine.progress, "record", lambda *result: recorded.append(result) or "Something was off.")
+    monkeypatch.setattr(kinds, "record", lambda *result: recorded.append(result) or "Something was off.")
     assert parameters.check(448) is None
     assert capsys.readouterr().out == "→ Note Something was off.\n✔ Correct.\n"
     assert recorded == [("test_engine", "parameters", "correct")]
@@ -354,7 +362,7 @@ def test_check_shows_and_records(monkeypatch, capsys):
     assert "Not attempted" in capsys.readouterr().out
 
 
-def test_stop_ends_a_check_with_one_line(monkeypatch, capsys):
+def test_stop_ends_check_with_one_line(monkeypatch, capsys):
     def stopped(answer):
         raise KeyboardInterrupt
 
@@ -363,7 +371,7 @@ def test_stop_ends_a_check_with_one_line(monkeypatch, capsys):
     assert capsys.readouterr().out == "→ Note Stopped.\n"
 
 
-def test_an_exercise_says_how_to_use_it():
+def test_repr_says_how_to_use_it():
     assert repr(pad) == "Exercise pad of test_engine: .check(your answer), .hint(), .solution()"
 
 
@@ -378,13 +386,13 @@ def test_an_exercise_says_how_to_use_it():
         Feedback("solution", "Why.", code="def f(x):\n    return x < 1"),
     ],
 )
-def test_the_same_words_in_text_and_html(feedback):
+def test_feedback_says_the_same_in_text_and_html(feedback):
     words = html.unescape(re.sub(r"<[^>]+>", " ", feedback._repr_html_()))
     assert words.split() == str(feedback).replace("`", " ").split()
 
 
-def test_a_picture_is_drawn_when_it_helps():
-    wrong = EXPECTED_PICTURE[::-1]
+def test_wrong_image_is_drawn():
+    wrong = EXPECTED_IMAGE[::-1]
     feedback = picture.judge(wrong)
     assert feedback.status == "wrong"
     assert 'src="data:image/png;base64,' in feedback._repr_html_()
@@ -392,7 +400,7 @@ def test_a_picture_is_drawn_when_it_helps():
     assert "base64" not in picture.judge("no picture")._repr_html_()
 
 
-def test_drawing_compares_in_the_range_of_the_expected_picture():
+def test_drawing_uses_range_of_expected_image():
     import io
 
     from PIL import Image
@@ -406,14 +414,14 @@ def test_drawing_compares_in_the_range_of_the_expected_picture():
     assert narrow.shape[1] < width  # other shapes have no difference
 
 
-def test_what_can_be_drawn():
+def test_drawable_images():
     assert drawable(np.zeros((5, 5))) and drawable(np.zeros((5, 5, 3), "uint8"))
     for other in (None, [[1]], np.zeros((2, 2)), np.zeros((5, 5, 4)), np.zeros((5, 5), complex), np.zeros(9)):
         assert not drawable(other)
     assert not drawable(np.broadcast_to(np.uint8(0), (10**6, 10**6)))
 
 
-def test_a_picture_that_cannot_be_drawn_leaves_the_words():
+def test_undrawable_image_leaves_the_words():
     feedback = Feedback("wrong", "words", expected=np.zeros((5, 5)), got=np.array([[object()] * 5] * 5))
     assert "words" in feedback._repr_html_() and "<img" not in feedback._repr_html_()
 
@@ -544,8 +552,8 @@ HOSTILE = HOSTILE_VALUES + [returning(answer) for answer in HOSTILE_VALUES]
 # Stopping a thread raises SystemExit in it, which threads end on silently; pytest tells of it all the same.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning", "ignore:coroutine:RuntimeWarning")
 @pytest.mark.parametrize("exercise", ALL, ids=lambda exercise: exercise.name)
-def test_no_answer_makes_the_checker_raise(exercise, monkeypatch, capsys):
-    monkeypatch.setattr(engine, "JUDGING_LIMIT_S", 5.0)
+def test_hostile_answers_get_a_reply(exercise, monkeypatch, capsys):
+    monkeypatch.setattr(kinds, "JUDGING_LIMIT_S", 5.0)
     if exercise is pad:
         monkeypatch.setattr(pad, "seconds", 0.5)
     for number, answer in enumerate(HOSTILE):
@@ -555,17 +563,17 @@ def test_no_answer_makes_the_checker_raise(exercise, monkeypatch, capsys):
         assert "Traceback" not in str(feedback)
 
 
-def test_there_are_at_least_five_hundred_hostile_answers():
+def test_hostile_answers_are_five_hundred():
     assert len(HOSTILE) * len(ALL) >= 500
 
 
-def test_an_answer_that_takes_too_long_to_look_at(monkeypatch):
-    monkeypatch.setattr(engine, "JUDGING_LIMIT_S", 0.2)
-    slow = value(hints=(), rules=[("", lambda answer: endless(1, 1))])(parameters.reference)
-    assert said(slow, 3) == "✘ Not yet. Looking at your answer took longer than 0 s, so it was stopped."
+def test_slow_judging_is_stopped(monkeypatch):
+    monkeypatch.setattr(kinds, "JUDGING_LIMIT_S", 0.2)
+    slow = value(hints=(), rules=[(lambda answer: endless(1, 1), 3, "")])(parameters.reference)
+    assert said(slow, 3) == "✘ Not yet. Looking at your answer took longer than 0 s: it was stopped."
 
 
-def test_blanks_are_found_wherever_they_are():
+def test_has_blank_searches_containers():
     for blank in (..., [1, ...], (1, [2, ...]), {"a": ...}, {...}, np.array([1, ...], dtype=object), [[[[...]]]]):
         assert has_blank(blank)
     for other in (None, [], 0, "...", [1, 2], own_list(), np.zeros(3), [0] * 10**6, deep_list()):

@@ -10,10 +10,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from IPython.core.formatters import format_display_data
 
 from course_utils import progress
+from course_utils.exercises.engine import results
 
 ROOT = Path(__file__).resolve().parent.parent
 EXERCISES = {
@@ -24,11 +25,11 @@ EXERCISES = {
 # Records 25 exercises under names that begin with argv[1].
 WORKER = """
 import sys
-from course_utils import progress
+from course_utils.exercises.engine import results
 
-progress.LOCK_WAIT_S = 60
+results.LOCK_WAIT_S = 60
 for number in range(25):
-    print(progress.record("lesson_03", f"{sys.argv[1]}{number}", "wrong"), end="")
+    print(results.record("lesson_03", f"{sys.argv[1]}{number}", "wrong"), end="")
 """
 
 
@@ -67,11 +68,11 @@ def refuse(error: OSError):
 # -------------------------------------------------------------------------------------------------------------- record
 
 
-def test_tries_are_counted_until_the_first_correct_answer(folder):
+def test_record_counts_tries_until_correct(folder):
     for status in ("wrong", "wrong", "correct", "wrong", "correct"):
-        assert progress.record("lesson_03", "pad", status) == ""
-    assert progress.record("lesson_03", "left_edges", "wrong") == ""
-    assert progress.record("lesson_02", "q1", "correct") == ""
+        assert results.record("lesson_03", "pad", status) == ""
+    assert results.record("lesson_03", "left_edges", "wrong") == ""
+    assert results.record("lesson_02", "q1", "correct") == ""
     assert kept(folder) == {
         "lesson_03": {"pad": {"tries": 3, "status": "correct"}, "left_edges": {"tries": 1, "status": "wrong"}},
         "lesson_02": {"q1": {"tries": 1, "status": "correct"}},
@@ -79,12 +80,12 @@ def test_tries_are_counted_until_the_first_correct_answer(folder):
     assert names(folder) == {"progress.json"}
 
 
-def test_what_is_not_attempted_is_not_recorded(folder):
-    assert progress.record("lesson_03", "pad", "not attempted") == ""
+def test_record_ignores_not_attempted(folder):
+    assert results.record("lesson_03", "pad", "not attempted") == ""
     assert names(folder) == set()
 
 
-def test_two_processes_at_once_lose_nothing(folder):
+def test_record_from_two_processes_loses_nothing(folder):
     command = [sys.executable, "-c", WORKER]
     workers = [subprocess.Popen([*command, name], cwd=ROOT, stdout=subprocess.PIPE, text=True) for name in "ab"]
     assert [worker.communicate()[0] for worker in workers] == ["", ""]
@@ -93,68 +94,68 @@ def test_two_processes_at_once_lose_nothing(folder):
     }
 
 
-def test_interrupted_between_write_and_rename_leaves_the_old_file(folder, monkeypatch):
-    progress.record("lesson_03", "pad", "wrong")
+def test_record_interrupted_leaves_old_file(folder, monkeypatch):
+    results.record("lesson_03", "pad", "wrong")
     monkeypatch.setattr(Path, "replace", refuse(KeyboardInterrupt()))
     with pytest.raises(KeyboardInterrupt):
-        progress.record("lesson_03", "pad", "correct")
+        results.record("lesson_03", "pad", "correct")
     assert kept(folder) == {"lesson_03": {"pad": {"tries": 1, "status": "wrong"}}}
     assert names(folder) == {"progress.json"}
 
 
-def test_what_a_killed_process_left_is_cleared_up_by_the_next(folder):
+def test_record_clears_up_after_killed_process(folder):
     killed = "import os, pathlib; pathlib.Path.replace = lambda *a: os._exit(9)\n"
-    command = killed + "from course_utils import progress; progress.record('lesson_03', 'pad', 'wrong')"
+    command = killed + "from course_utils.exercises.engine import results; results.record('lesson_03', 'pad', 'wrong')"
     assert subprocess.run([sys.executable, "-c", command], cwd=ROOT).returncode == 9
     assert names(folder) == {".progress.json.part"}
-    assert progress.record("lesson_03", "pad", "wrong") == ""
+    assert results.record("lesson_03", "pad", "wrong") == ""
     assert kept(folder) == {"lesson_03": {"pad": {"tries": 1, "status": "wrong"}}}
     assert names(folder) == {"progress.json"}
 
 
-def test_a_rename_that_is_refused_is_said_and_the_old_file_stays(folder, monkeypatch):
-    progress.record("lesson_03", "pad", "wrong")
+def test_record_tells_refused_rename(folder, monkeypatch):
+    results.record("lesson_03", "pad", "wrong")
     monkeypatch.setattr(Path, "replace", refuse(PermissionError(13, "Permission denied")))
     said = "This result was not kept: progress.json cannot be read or written (Permission denied)."
-    assert progress.record("lesson_03", "pad", "correct") == said
+    assert results.record("lesson_03", "pad", "correct") == said
     assert kept(folder) == {"lesson_03": {"pad": {"tries": 1, "status": "wrong"}}}
     assert names(folder) == {"progress.json"}
 
 
-def test_a_folder_that_cannot_be_written_is_said(folder, monkeypatch):
-    monkeypatch.setattr(progress, "FileLock", refuse(PermissionError(13, "Permission denied")))
+def test_record_tells_unwritable_folder(folder, monkeypatch):
+    monkeypatch.setattr(results, "FileLock", refuse(PermissionError(13, "Permission denied")))
     said = "This result was not kept: progress.json cannot be read or written (Permission denied)."
-    assert progress.record("lesson_03", "pad", "correct") == said
+    assert results.record("lesson_03", "pad", "correct") == said
     assert names(folder) == set()
 
 
-def test_a_really_read_only_folder_is_said_and_what_is_there_is_shown(folder, shown):
-    progress.record("lesson_03", "pad", "correct")
+def test_read_only_folder_is_told_and_shown(folder, shown):
+    results.record("lesson_03", "pad", "correct")
     (folder / ".progress.json.lock").unlink(missing_ok=True)
     folder.chmod(0o500)
     try:
         if os.access(folder, os.W_OK):
             pytest.skip("an administrator may write everywhere")
-        assert progress.record("lesson_03", "left_edges", "wrong").startswith("This result was not kept: ")
+        assert results.record("lesson_03", "left_edges", "wrong").startswith("This result was not kept: ")
         progress.show(3)
     finally:
         folder.chmod(0o700)
     assert "✔ correct (1 try)" in repr(shown[0])
 
 
-def test_a_file_that_another_notebook_keeps_busy_is_said(folder, monkeypatch):
-    monkeypatch.setattr(progress, "LOCK_WAIT_S", 0.05)
+def test_record_tells_busy_file(folder, monkeypatch):
+    monkeypatch.setattr(results, "LOCK_WAIT_S", 0.05)
     with FileLock(folder / ".progress.json.lock"):
-        said = progress.record("lesson_03", "pad", "correct")
+        said = results.record("lesson_03", "pad", "correct")
     assert said == "This result was not kept: another notebook keeps progress.json busy."
-    assert progress.record("lesson_03", "pad", "correct") == ""
+    assert results.record("lesson_03", "pad", "correct") == ""
     assert kept(folder) == {"lesson_03": {"pad": {"tries": 1, "status": "correct"}}}
 
 
-def test_a_data_folder_that_is_a_file_is_said(folder, monkeypatch):
+def test_record_tells_folder_that_is_a_file(folder, monkeypatch):
     (folder / "file").touch()
     monkeypatch.setenv("COURSE_DATA", str(folder / "file"))
-    assert progress.record("lesson_03", "pad", "correct").startswith("This result was not kept: ")
+    assert results.record("lesson_03", "pad", "correct").startswith("This result was not kept: ")
 
 
 # -------------------------------------------------------------------------------------------------------- damaged files
@@ -184,49 +185,49 @@ SET_ASIDE = (
 
 
 @pytest.mark.parametrize("content", DAMAGED.values(), ids=DAMAGED)
-def test_a_damaged_file_is_set_aside_and_said(folder, content):
+def test_damaged_file_is_set_aside(folder, content):
     (folder / "progress.json").write_bytes(content)
-    assert progress.record("lesson_03", "pad", "wrong") == SET_ASIDE
+    assert results.record("lesson_03", "pad", "wrong") == SET_ASIDE
     assert (folder / "progress.json.damaged").read_bytes() == content
     assert kept(folder) == {"lesson_03": {"pad": {"tries": 1, "status": "wrong"}}}
-    assert progress.record("lesson_03", "pad", "wrong") == ""
+    assert results.record("lesson_03", "pad", "wrong") == ""
 
 
-def test_a_folder_in_place_of_the_file_is_set_aside(folder):
+def test_folder_with_the_files_name_is_set_aside(folder):
     (folder / "progress.json").mkdir()
     (folder / "progress.json" / "photo.png").write_bytes(b"a photo")
-    assert progress.record("lesson_03", "pad", "wrong") == SET_ASIDE
+    assert results.record("lesson_03", "pad", "wrong") == SET_ASIDE
     assert (folder / "progress.json.damaged" / "photo.png").read_bytes() == b"a photo"
     assert kept(folder) == {"lesson_03": {"pad": {"tries": 1, "status": "wrong"}}}
 
 
-def test_files_set_aside_earlier_are_never_overwritten(folder):
+def test_files_set_aside_are_never_overwritten(folder):
     for content in ("first", "second", "third"):
         (folder / "progress.json").write_text(content)
-        said = progress.record("lesson_03", "pad", "wrong")
+        said = results.record("lesson_03", "pad", "wrong")
     assert "it is now progress.json.damaged3, and" in said
     found = [(folder / f"progress.json.damaged{number}").read_text() for number in ("", 2, 3)]
     assert found == ["first", "second", "third"]
 
 
-def test_a_file_that_an_editor_gave_a_byte_order_mark_is_not_damaged(folder):
+def test_byte_order_mark_is_no_damage(folder):
     (folder / "progress.json").write_text('{"lesson_03": {"pad": {"tries": 1, "status": "wrong"}}}', "utf-8-sig")
-    assert progress.record("lesson_03", "pad", "correct") == ""
+    assert results.record("lesson_03", "pad", "correct") == ""
     assert kept(folder) == {"lesson_03": {"pad": {"tries": 2, "status": "correct"}}}
 
 
-def test_both_are_said_when_the_file_is_damaged_and_no_new_one_can_be_written(folder, monkeypatch):
+def test_damage_and_failed_write_are_both_told(folder, monkeypatch):
     (folder / "progress.json").touch()
     monkeypatch.setattr(Path, "replace", refuse(OSError(28, "No space left on device")))
     said = "This result was not kept: progress.json cannot be read or written (No space left on device)."
-    assert progress.record("lesson_03", "pad", "wrong") == f"{SET_ASIDE} {said}"
+    assert results.record("lesson_03", "pad", "wrong") == f"{SET_ASIDE} {said}"
 
 
-def test_a_damaged_file_that_cannot_be_set_aside_stays_and_is_said(folder, monkeypatch):
+def test_damaged_file_that_cannot_be_renamed_stays(folder, monkeypatch):
     (folder / "progress.json").write_text("damaged")
     monkeypatch.setattr(Path, "rename", refuse(PermissionError(13, "Permission denied")))
     said = "This result was not kept: progress.json cannot be read or written (Permission denied)."
-    assert progress.record("lesson_03", "pad", "wrong") == said
+    assert results.record("lesson_03", "pad", "wrong") == said
     assert (folder / "progress.json").read_text() == "damaged"
     assert names(folder) == {"progress.json"}
 
@@ -236,12 +237,12 @@ def test_a_damaged_file_that_cannot_be_set_aside_stays_and_is_said(folder, monke
 
 def some_results() -> None:
     for exercise, status in [("order", "correct"), ("split", "wrong"), ("split", "wrong")]:
-        progress.record("lesson_02", exercise, status)
+        results.record("lesson_02", exercise, status)
     for status in ("wrong", "correct"):
-        progress.record("lesson_03", "pad", status)
+        results.record("lesson_03", "pad", status)
 
 
-def test_text_names_every_exercise_with_symbol_words_and_count(shown):
+def test_show_lists_every_exercise(shown):
     some_results()
     progress.show()
     assert repr(shown[0]).splitlines() == [
@@ -255,7 +256,7 @@ def test_text_names_every_exercise_with_symbol_words_and_count(shown):
     ]
 
 
-def test_one_lesson_alone(shown):
+def test_show_one_lesson(shown):
     some_results()
     progress.show(lesson=3)
     assert repr(shown[0]).splitlines() == [
@@ -266,7 +267,7 @@ def test_one_lesson_alone(shown):
 
 
 @pytest.mark.parametrize("damaged", [False, True])
-def test_notebook_and_terminal_say_the_same_words(folder, shown, monkeypatch, damaged):
+def test_show_says_the_same_in_text_and_html(folder, shown, monkeypatch, damaged):
     monkeypatch.setattr(progress, "_exercises", lambda: {**EXERCISES, "lesson_04": ["a<b", "x&y"]})
     some_results()
     if damaged:
@@ -279,23 +280,25 @@ def test_notebook_and_terminal_say_the_same_words(folder, shown, monkeypatch, da
     assert {"a<b", "x&y", "✔", "✘", "·"} - set(words) == ({"✔", "✘"} if damaged else set())
 
 
-def test_html_is_a_row_for_each_lesson_without_colours(shown):
+def test_html_has_a_row_per_exercise(shown):
     some_results()
     progress.show()
     drawn = shown[0]._repr_html_()
-    assert (drawn.count("<tr>"), drawn.count("<th "), drawn.count("<td ")) == (2, 2, 5)
+    assert (drawn.count("<tr>"), drawn.count('colspan="2"'), drawn.count("<td ")) == (7, 2, 5)
+    first = [re.sub("<[^>]*>", "", row[: row.index("</th>")]) for row in drawn.split("<tr>")[1:]]
+    assert [row for row in first if "Lesson" not in row] == [name for names in EXERCISES.values() for name in names]
     assert "color" not in drawn
     assert "background" not in drawn
 
 
-def test_outside_jupyter_the_table_is_printed(capsys):
-    progress.record("lesson_03", "pad", "correct")
+def test_show_prints_outside_jupyter(capsys):
+    results.record("lesson_03", "pad", "correct")
     progress.show(3)
     printed = "Lesson 03: 1 of 2 correct\n  pad         ✔ correct (1 try)\n  left_edges  · not attempted\n"
     assert capsys.readouterr().out == printed
 
 
-def test_show_sets_a_damaged_file_aside_and_says_so(folder, shown):
+def test_show_sets_damaged_file_aside(folder, shown):
     (folder / "progress.json").write_bytes(b"\0\1\2")
     progress.show(3)
     assert repr(shown[0]).splitlines()[:2] == [SET_ASIDE, "Lesson 03: 0 of 2 correct"]
@@ -304,17 +307,17 @@ def test_show_sets_a_damaged_file_aside_and_says_so(folder, shown):
     assert repr(shown[1]).splitlines()[0] == "Lesson 03: 0 of 2 correct"
 
 
-@pytest.mark.parametrize("error", [PermissionError(13, "Permission denied"), progress.Timeout("lock")], ids=type)
-def test_a_file_that_cannot_be_locked_is_shown_all_the_same(folder, shown, monkeypatch, error):
-    progress.record("lesson_03", "pad", "correct")
-    monkeypatch.setattr(progress, "FileLock", refuse(error))
+@pytest.mark.parametrize("error", [PermissionError(13, "Permission denied"), Timeout("lock")], ids=type)
+def test_show_reads_file_that_cannot_be_locked(folder, shown, monkeypatch, error):
+    results.record("lesson_03", "pad", "correct")
+    monkeypatch.setattr(results, "FileLock", refuse(error))
     progress.show(3)
     assert repr(shown[0]).splitlines()[:2] == ["Lesson 03: 1 of 2 correct", "  pad         ✔ correct (1 try)"]
 
 
-def test_a_damaged_file_that_cannot_be_locked_stays_and_is_said(folder, shown, monkeypatch):
+def test_show_tells_damaged_file_that_cannot_be_locked(folder, shown, monkeypatch):
     (folder / "progress.json").write_text("[]")
-    monkeypatch.setattr(progress, "FileLock", refuse(PermissionError(13, "Permission denied")))
+    monkeypatch.setattr(results, "FileLock", refuse(PermissionError(13, "Permission denied")))
     progress.show(3)
     said = "Your results cannot be shown: progress.json cannot be read or written (it is damaged)."
     assert repr(shown[0]).splitlines()[:2] == [said, "Lesson 03: 0 of 2 correct"]
@@ -323,8 +326,8 @@ def test_a_damaged_file_that_cannot_be_locked_stays_and_is_said(folder, shown, m
 
 @pytest.mark.parametrize("call", [progress.show, progress.reset])
 @pytest.mark.parametrize("lesson", [0, 4, "03", 2.5])
-def test_an_unknown_lesson_names_the_ones_there_are(folder, call, lesson):
-    progress.record("lesson_03", "pad", "correct")
+def test_unknown_lesson_names_known_ones(folder, call, lesson):
+    results.record("lesson_03", "pad", "correct")
     message = f"There is no lesson {lesson!r} with exercises: choose one of 2, 3."
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         call(lesson)
@@ -334,9 +337,9 @@ def test_an_unknown_lesson_names_the_ones_there_are(folder, call, lesson):
 # --------------------------------------------------------------------------------------------------------------- reset
 
 
-def test_reset_forgets_everything_also_what_the_course_no_longer_has(folder, capsys):
+def test_reset_forgets_removed_exercises_too(folder, capsys):
     some_results()
-    progress.record("lesson_99", "gone", "correct")
+    results.record("lesson_99", "gone", "correct")
     progress.reset()
     assert capsys.readouterr().out == "4 results removed.\n"
     assert names(folder) == set()
@@ -344,7 +347,7 @@ def test_reset_forgets_everything_also_what_the_course_no_longer_has(folder, cap
     assert capsys.readouterr().out == "0 results removed.\n"
 
 
-def test_reset_of_one_lesson_keeps_the_others(folder, capsys):
+def test_reset_one_lesson_keeps_others(folder, capsys):
     some_results()
     progress.reset(3)
     assert capsys.readouterr().out == "1 result removed.\n"
@@ -356,7 +359,7 @@ def test_reset_of_one_lesson_keeps_the_others(folder, capsys):
     assert names(folder) == set()
 
 
-def test_reset_of_a_damaged_file_sets_it_aside(folder, capsys):
+def test_reset_sets_damaged_file_aside(folder, capsys):
     (folder / "progress.json").touch()
     progress.reset()
     assert capsys.readouterr().out == f"{SET_ASIDE} 0 results removed.\n"
@@ -364,7 +367,7 @@ def test_reset_of_a_damaged_file_sets_it_aside(folder, capsys):
 
 
 def test_reset_says_when_it_cannot(folder, monkeypatch, capsys):
-    progress.record("lesson_03", "pad", "correct")
+    results.record("lesson_03", "pad", "correct")
     monkeypatch.setattr(Path, "unlink", refuse(PermissionError(13, "Permission denied")))
     progress.reset()
     said = "Nothing was removed: progress.json cannot be read or written (Permission denied).\n"
@@ -378,7 +381,7 @@ def test_reset_says_when_it_cannot(folder, monkeypatch, capsys):
 def test_off_reads_and_writes_nothing(folder, monkeypatch, shown, capsys):
     (folder / "progress.json").write_text("[]")
     monkeypatch.setenv("COURSE_PROGRESS", "off")
-    assert progress.record("lesson_03", "pad", "correct") == ""
+    assert results.record("lesson_03", "pad", "correct") == ""
     progress.show(3)
     assert repr(shown[0]).splitlines()[1:] == ["  pad         · not attempted", "  left_edges  · not attempted"]
     progress.reset()
@@ -387,7 +390,7 @@ def test_off_reads_and_writes_nothing(folder, monkeypatch, shown, capsys):
     assert [path.name for path in folder.iterdir()] == ["progress.json"]
 
 
-def test_exercises_of_all_lesson_modules_are_found_in_their_order(monkeypatch):
+def test_exercises_are_found_in_order(monkeypatch):
     monkeypatch.undo()  # the real search
     engine = importlib.import_module("course_utils.exercises.engine")
     found = progress._exercises()

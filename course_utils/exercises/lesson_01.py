@@ -1,4 +1,4 @@
-"""Exercises of lesson 01: shapes, shares, the best answers of a network, running times, and pixels that wrap around."""
+"""Exercises of lesson 01: shapes, fractions, top predictions, running times, and pixels that wrap around."""
 
 import numpy as np
 
@@ -12,57 +12,45 @@ from course_utils.exercises.engine import function, quiz, value
     ),
     remark="That is 36,000,000 numbers, one byte each. A JPEG file is smaller because it is compressed.",
     shape=True,
+    mistakes=[
+        (
+            (4000, 3000, 3),
+            "This is the phone's order, width first. An array counts its rows first: how many rows are there?",
+        ),
+        (
+            (3000, 4000),
+            "This is an array for a grey image. In colour each pixel holds red, green and blue: one more axis.",
+        ),
+        (
+            (4000, 3000),
+            "This is what the phone says. Compare it with the cat's shape in 1.2: what is in another order there, and "
+            "what else is there?",
+        ),
+        (
+            (3, 3000, 4000),
+            "All three numbers are right, their order is not: here the colours of a pixel are the last axis.",
+        ),
+        (
+            (3000, 4000, 255),
+            "255 is the largest value of a number. The last axis says how many numbers each pixel has.",
+        ),
+        ((3000, 4000, 256), "A number has 256 possible values. The last axis says how many numbers each pixel has."),
+        (
+            3000 * 4000 * 3,
+            "So many numbers the array holds (its `size`). Its shape says how they are arranged: a tuple.",
+        ),
+    ],
 )
 def photo_shape():
     return (3000, 4000, 3)
-
-
-@photo_shape.mistake("This is the phone's order, width first. An array counts its rows first: how many rows are there?")
-def width_first():
-    return (4000, 3000, 3)
-
-
-@photo_shape.mistake(
-    "This is an array for a grey picture. In colour each pixel holds red, green and blue: one more axis."
-)
-def no_channels():
-    return (3000, 4000)
-
-
-@photo_shape.mistake(
-    "This is what the phone says. Compare it with the cat's shape in 1.2: what stands in another order there, and what "
-    "is there besides?"
-)
-def as_the_phone_says():
-    return (4000, 3000)
-
-
-@photo_shape.mistake("All three numbers are right, their order is not: here the colours of a pixel are the last axis.")
-def channels_first():
-    return (3, 3000, 4000)
-
-
-@photo_shape.mistake("255 is the largest value of a number. The last axis says how many numbers each pixel has.")
-def largest_value():
-    return (3000, 4000, 255)
-
-
-@photo_shape.mistake("A number has 256 possible values. The last axis says how many numbers each pixel has.")
-def possible_values():
-    return (3000, 4000, 256)
-
-
-@photo_shape.mistake("So many numbers the array holds (its `size`). Its shape says how they are arranged: a tuple.")
-def all_numbers():
-    return 3000 * 4000 * 3
 
 
 @quiz(
     because="The second run halves what the first one left. Under a new name, `small = photo[::2, ::2]`, the cell "
     "gives the same result as often as you run it.",
     hints=("What does the name `photo` stand for when cell 2 starts for the second time?",),
-    A="Python lets you give a name to something else at any time, without a word. That is why nothing warns you.",
-    B="The second run does not start from the photo that cell 1 loaded: by then `photo` is the smaller picture.",
+    A="Python lets you give a name to something else at any time, silently. That is why nothing warns you.",
+    B="The second run does not start from the photo that cell 1 loaded: by then `photo` is the smaller image.",
 )
 def q1():
     return "C"
@@ -71,13 +59,13 @@ def q1():
 @function(
     inputs=lambda: [
         (np.array([7]), np.array([7])),
-        (np.array([1, 2, 3]), np.array([1, 2, 8])),  # two thirds: a rounded share differs
+        (np.array([1, 2, 3]), np.array([1, 2, 8])),  # two thirds: a rounded fraction differs
         (np.array([3, 4, 7, 1, 9]), np.array([3, 4, 7, 2, 5])),
         (np.array([0, 1, 2, 3, 4, 5, 6, 7, 8, 9]), np.array([0, 1, 2, 7, 4, 5, 6, 3, 8, 9])),
     ],
     hints=(
         "`guesses == labels` compares entry by entry and gives an array of True and False.",
-        "True counts as 1 and False as 0, so the mean of that array is the share of True.",
+        "True counts as 1 and False as 0, so the mean of that array is the fraction of True.",
     ),
     remark="scikit-learn's `accuracy_score(labels, guesses)` computes the same.",
 )
@@ -92,12 +80,14 @@ def count(guesses, labels):
     return (guesses == labels).sum()
 
 
-@accuracy.mistake("You return percent. A share lies between 0 and 1; formatting it as `{share:.0%}` comes later.")
+@accuracy.mistake("You return percent. A fraction lies between 0 and 1; formatting it as `{fraction:.0%}` comes later.")
 def percent(guesses, labels):
     return 100 * (guesses == labels).mean()
 
 
-@accuracy.mistake("You return the share of wrong answers (the error rate). Asked is the share of right ones.")
+@accuracy.mistake(
+    "You return the fraction of wrong predictions (the error rate). The task asks for the fraction of right ones."
+)
 def error_rate(guesses, labels):
     return (guesses != labels).mean()
 
@@ -116,7 +106,7 @@ def one_off(guesses, labels):
     return (np.abs(guesses - labels) <= 1).mean()
 
 
-@accuracy.mistake("You return one True or False: all or nothing. A share says how many are right, out of how many.")
+@accuracy.mistake("You return one True or False: all or nothing. A fraction says how many are right, out of how many.")
 def all_right(guesses, labels):
     return (guesses == labels).all()
 
@@ -126,24 +116,25 @@ def whole_division(guesses, labels):
     return (guesses == labels).sum() // len(guesses)
 
 
-@accuracy.mistake("You divide by a fixed number. Divide by how many answers there are: `len(labels)`.")
+@accuracy.mistake("You divide by a fixed number. Divide by the number of digits: `len(labels)`.")
 def of_a_hundred(guesses, labels):
     return (guesses == labels).sum() / 100
 
 
 @accuracy.mistake(
-    "You return the comparison itself: one True or False for each digit. Asked is one number, the share of True."
+    "You return the comparison itself: one True or False for each digit. The task asks for one number, the fraction of "
+    "True."
 )
 def comparison_itself(guesses, labels):
     return guesses == labels
 
 
 @quiz(
-    because="Which digits come is chance. In 19 of 20 cases a share of 95 % on 100 pictures is at most about 4 points "
-    "off, on 1,000 pictures less than 1.5. The lesson on evaluation computes this.",
+    because="Which digits come is chance. In 19 of 20 cases an accuracy of 95 % on 100 images is at most about 4 "
+    "points off, on 1,000 images less than 1.5. The lesson on evaluation computes this.",
     hints=("What is the same in both trials, and what is not?",),
     B="The recogniser is the same, the digits are not: among the next hundred are a few more or a few fewer hard ones.",
-    C="It learns in `fit` only. `predict` answers and changes nothing, however many digits it sees.",
+    C="It learns in `fit` only. `predict` changes nothing, however many digits it sees.",
 )
 def q2():
     return "A"
@@ -161,7 +152,8 @@ def q2():
         "`np.argsort(probabilities)` gives the indices sorted by their probabilities, the smallest probability first.",
         "Turn that order around with `[::-1]`, then keep the first `k`.",
     ),
-    remark="Look at a network's second answer too: 36 % against 30 % is nearly a tie, and `argmax` does not tell you.",
+    remark="Look at a network's second-best class too: 36 % against 30 % is nearly a tie, and `argmax` does not tell "
+    "you.",
 )
 def top(probabilities, k):
     return np.argsort(probabilities)[::-1][:k]
@@ -172,32 +164,34 @@ def upwards(probabilities, k):
     return np.argsort(probabilities)[-k:]
 
 
-@top.mistake("You return the probabilities themselves. Asked is where they stand: index 3 says “it is a 3”.")
+@top.mistake("You return the probabilities themselves. The task asks for their positions: index 3 says “it is a 3”.")
 def probabilities_themselves(probabilities, k):
     return np.sort(probabilities)[::-1][:k]
 
 
-@top.mistake("You return probabilities, the smallest first. Asked are their indices, the most likely answer first.")
+@top.mistake(
+    "You return probabilities, the smallest first. The task asks for their indices, the most likely class first."
+)
 def probabilities_upwards(probabilities, k):
     return np.sort(probabilities)[-k:]
 
 
-@top.mistake("These are the least likely answers. `argsort` sorts upwards: the likely ones are at its other end.")
+@top.mistake("These are the least likely classes. `argsort` sorts upwards: the likely ones are at its other end.")
 def least_likely(probabilities, k):
     return np.argsort(probabilities)[:k]
 
 
-@top.mistake("You return one answer too few: a slice stops before its end, so `[-1:-k:-1]` holds k − 1 entries.")
+@top.mistake("You return one index too few: a slice stops before its end, so `[-1:-k:-1]` holds k − 1 entries.")
 def one_too_few(probabilities, k):
     return np.argsort(probabilities)[-1:-k:-1]
 
 
-@top.mistake("You return one answer too many: a slice that begins at 0 and ends before `k` already holds k entries.")
+@top.mistake("You return one index too many: a slice that begins at 0 and ends before `k` already holds k entries.")
 def one_too_many(probabilities, k):
     return np.argsort(probabilities)[::-1][: k + 1]
 
 
-@top.mistake("You return the single best answer, whatever `k` is. An array of k indices is expected, also for k = 1.")
+@top.mistake("You return the single best class, whatever `k` is. An array of k indices is expected, also for k = 1.")
 def best_only(probabilities, k):
     return np.argmax(probabilities)
 
@@ -217,12 +211,12 @@ def unsorted(probabilities, k):
 
 
 @quiz(
-    because="A network can give only answers that it has. “Neither” then works for whatever resembles the pictures of "
-    "that group; about anything else nobody has taught it.",
-    hints=("The network divides 100 % among its answers. Which of the three changes what these answers are?",),
+    because="A network can predict only the classes that it has. “Neither” then works for whatever resembles the "
+    "images of that group; about anything else nobody has taught it.",
+    hints=("The network divides 100 % among its classes. Which of the three changes what these classes are?",),
     A="In 1.3 the network was more than 95 % sure that the coins are a dog: a limit of 90 % lets them pass. And it "
     "turns away the cats and dogs about which it is less sure.",
-    C="That teaches it to tell cats from dogs better. It still has two answers, which share 100 % between them.",
+    C="That teaches it to tell cats from dogs better. It still has two classes, which share 100 % between them.",
 )
 def q3():
     return "B"
@@ -235,62 +229,34 @@ def q3():
     ),
     remark="About three minutes, without a graphics card. Measure one step, then multiply, before you buy or wait.",
     tolerance=0.004,  # 187 and 188 are right as well
+    mistakes=[
+        (20 * 60_000 * 0.005, "You counted a step for each digit. A step takes 32 digits at once."),
+        (20 * 60_000 / 32 * 5, "This is the time in milliseconds. The task asks for seconds."),
+        (60_000 / 32 * 0.005, "This is the time of one pass over the digits. How many passes are there?"),
+        (20 * 60_000 / 32, "This is the number of steps. How long does each of them take?"),
+        (20 * 60_000 / 32 * 0.005 / 60, "This is the time in minutes. The task asks for seconds."),
+        (20 * 60_000 * 5, "You counted a step for each digit, and this is milliseconds."),
+        (20 * 3500 / 32 * 0.005, "3,500 digits are those of the lesson. Here there are 60,000."),
+        (
+            (20 * 60, 000 / 32 * 0.005),
+            "The comma makes two numbers out of 60,000. In Python write `60_000` or `60000`.",
+        ),
+        (
+            (60, 000 / 32 * 0.005 * 20),
+            "The comma makes two numbers, 60 and 0, out of 60,000. In Python write `60_000` or `60000`.",
+        ),
+    ],
 )
 def training_time():
     steps = 60_000 / 32
     return 20 * steps * 0.005
 
 
-@training_time.mistake("You counted a step for each digit. A step takes 32 digits at once.")
-def step_per_digit():
-    return 20 * 60_000 * 0.005
-
-
-@training_time.mistake("This is the time in milliseconds. Asked are seconds.")
-def milliseconds():
-    return 20 * 60_000 / 32 * 5
-
-
-@training_time.mistake("This is the time of one pass over the digits. How many passes are there?")
-def one_pass():
-    return 60_000 / 32 * 0.005
-
-
-@training_time.mistake("This is the number of steps. How long does each of them take?")
-def number_of_steps():
-    return 20 * 60_000 / 32
-
-
-@training_time.mistake("This is the time in minutes. Asked are seconds.")
-def minutes():
-    return 20 * 60_000 / 32 * 0.005 / 60
-
-
-@training_time.mistake("You counted a step for each digit, and this is milliseconds.")
-def step_per_digit_in_milliseconds():
-    return 20 * 60_000 * 5
-
-
-@training_time.mistake("3,500 digits are those of the lesson. Here there are 60,000.")
-def digits_of_the_lesson():
-    return 20 * 3500 / 32 * 0.005
-
-
-@training_time.mistake("The comma makes two numbers out of 60,000. In Python write `60_000` or `60000`.")
-def comma():
-    return 20 * 60, 000 / 32 * 0.005
-
-
-@training_time.mistake("The comma makes two numbers, 60 and 0, out of 60,000. In Python write `60_000` or `60000`.")
-def comma_at_the_front():
-    return 60, 000 / 32 * 0.005 * 20
-
-
 def _kept_and_new() -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return kept pictures and a new one, several times; all are uint8 as the digits are.
+    """Return stored images and a new one, several times; all are uint8 as the digits are.
 
     No side is shorter than 2 pixels, as OpenCV drops axes of length 1.
-    In the last, picture 17 is the nearest; picture 3 has more equal pixels, picture 8 a smaller largest difference.
+    In the last, image 17 is the nearest; image 3 has more equal pixels, image 8 a smaller largest difference.
     """
 
     def plain(*grey: int) -> np.ndarray:
@@ -317,9 +283,9 @@ def _kept_and_new() -> list[tuple[np.ndarray, np.ndarray]]:
 @function(
     inputs=_kept_and_new,
     hints=(
-        "Take two pixels by hand: what does `np.array([5], dtype='uint8') - np.array([10], dtype='uint8')` give, "
-        "and what should it give?",
-        "`uint8` knows no number below 0. Before you subtract, turn one of the pictures into a type that does and is "
+        "Take two pixels by hand: what does `np.array([5], dtype='uint8') - np.array([10], dtype='uint8')` give, and "
+        "what should it give?",
+        "`uint8` knows no number below 0. Before you subtract, turn one of the images into a type that does and is "
         "large enough: `kept.astype(...)`.",
     ),
     remark="No error and no warning gave this bug away, only a poor score. Now run `count_right(most_similar)`.",
@@ -369,8 +335,8 @@ def too_small_with_sign(kept, new):
 
 
 @most_similar.mistake(
-    "`int8` has a sign, but it ends at 127, for the pixels and for their differences: 100 − (−100) is −56 in it. "
-    "Take a larger type."
+    "`int8` has a sign, but it ends at 127, for the pixels and for their differences: 100 − (−100) is −56 in it. Take "
+    "a larger type."
 )
 def both_too_small(kept, new):
     differences = np.abs(kept.astype("int8") - new.astype("int8"))
@@ -378,7 +344,7 @@ def both_too_small(kept, new):
 
 
 @most_similar.mistake(
-    "Now there are differences below 0, and nothing takes their absolute values: the picture with the darkest pixels "
+    "Now there are differences below 0, and nothing takes their absolute values: the image with the darkest pixels "
     "wins."
 )
 def without_abs(kept, new):
@@ -395,7 +361,7 @@ def abs_after_the_sum(kept, new):
     return np.abs(differences.sum(axis=(1, 2))).argmin()
 
 
-@most_similar.mistake("You return the smallest difference. Asked is which of the kept pictures has it: its index.")
+@most_similar.mistake("You return the smallest difference. The task asks which of the stored images has it: its index.")
 def difference_itself(kept, new):
     differences = np.abs(kept.astype(int) - new)
     return differences.sum(axis=(1, 2)).min()

@@ -1,4 +1,4 @@
-"""Exercises of lesson 02: read, shrink and split pictures, and put the steps of a pipeline in order."""
+"""Exercises of lesson 02: read, shrink and split images, and order the steps of a pipeline."""
 
 import atexit
 import tempfile
@@ -13,16 +13,16 @@ from course_utils.exercises.engine import function, quiz, value
     because="The sum is computed in `uint8` first: 300 − 256 = 44, and 44 needs no clipping. Clip while the numbers "
     "are still in a wider type, and go back to `uint8` last.",
     hints=("Python works from the inside out. What does `np.clip` get to see?",),
-    A="`np.clip` never sees 300: by the time it looks, the sum has been computed, in the type of the picture.",
+    A="`np.clip` never sees 300: by the time it looks, the sum has been computed, in the type of the image.",
     C="NumPy raises an error only if the number that you add does not fit into `uint8` by itself, such as 300. A sum "
-    "that does not fit wraps around without a word.",
+    "that does not fit silently wraps around.",
 )
 def q1():
     return "B"
 
 
-def _picture_files() -> list[tuple[str]]:
-    """Write four pictures that readers disagree on, and return their paths; they stay until Python ends."""
+def _image_files() -> list[tuple[str]]:
+    """Write four images that readers disagree on, and return their paths; they stay until Python ends."""
     from PIL import Image
 
     from course_utils.datasets import sample_photo
@@ -30,30 +30,30 @@ def _picture_files() -> list[tuple[str]]:
     folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
     atexit.register(folder.cleanup)
     cat = sample_photo("cat")[60:160, 100:250]
-    tall = sample_photo("cat")[40:200, 120:220]  # so that not every upright picture is wide
+    tall = sample_photo("cat")[40:200, 120:220]  # so that not every upright image is wide
     coins = sample_photo("coins")[10:90, 20:140]
-    low = np.minimum(coins.astype(np.uint16) + 60, 255)  # the lower byte: another picture than the upper one
-    pictures = {  # PNG files: decoders of JPEG may differ by one grey level
+    low = np.minimum(coins.astype(np.uint16) + 60, 255)  # the lower byte: another image than the upper one
+    images = {  # PNG files: decoders of JPEG may differ by one grey level
         "colour.png": (cat, 1),
         "lies_on_its_side.png": (np.rot90(cat), 6),  # to be turned clockwise by 90°
         "stands_on_its_head.png": (tall[::-1, ::-1], 3),  # to be turned by 180°
         "grey_16_bits.png": (coins.astype(np.uint16) * 256 + low, 1),  # divided by 256 or by 257, each gives `coins`
     }
-    for name, (pixels, orientation) in pictures.items():
+    for name, (pixels, orientation) in images.items():
         note = Image.Exif()
         note[0x0112] = orientation
         Image.fromarray(np.ascontiguousarray(pixels)).save(Path(folder.name) / name, exif=note)
-    return [(str(Path(folder.name) / name),) for name in pictures]
+    return [(str(Path(folder.name) / name),) for name in images]
 
 
 @function(
-    inputs=_picture_files,
+    inputs=_image_files,
     dtype=True,
     image=True,
     hints=(
-        "For each of the three kinds of file, ask what `cv2.imread` and what Pillow makes of it. One of these two "
-        "gets everything right but one thing.",
-        "`cv2.imread` turns the picture upright and gives `uint8` with three channels, in the order BGR. Section 2.3 "
+        "For each of the three kinds of file, ask what `cv2.imread` and what Pillow makes of it. One of these two gets "
+        "everything right but one thing.",
+        "`cv2.imread` turns the image upright and gives `uint8` with three channels, in the order BGR. Section 2.3 "
         "names a second argument that changes the order.",
     ),
     remark='With Pillow, `ImageOps.exif_transpose(image).convert("RGB")` reads the photos, but 16-bit grey comes out '
@@ -110,8 +110,8 @@ def lying(path):
 
 
 @read_upright.mistake(
-    "Colours and orientation are right. The 16-bit picture is white: its numbers go up to 65535, and they were cut "
-    "off at 255 instead of being scaled down."
+    "Colours and orientation are right. The 16-bit image is white: its numbers go up to 65535, and they were cut off "
+    "at 255 instead of being scaled down."
 )
 def white(path):
     from PIL import Image, ImageOps
@@ -120,8 +120,8 @@ def white(path):
 
 
 @read_upright.mistake(
-    "You return what the file holds. The photos of the phone lie as the sensor saw them, and the scan has 16 "
-    "bits and no channels."
+    "You return what the file holds. The photos of the phone lie as the sensor saw them, and the scan has 16 bits and "
+    "no channels."
 )
 def as_stored(path):
     from PIL import Image
@@ -130,7 +130,7 @@ def as_stored(path):
 
 
 @read_upright.mistake(
-    "The photos are right. The scan still has 16 bits and no channels: `exif_transpose` turns a picture, and changes "
+    "The photos are right. The scan still has 16 bits and no channels: `exif_transpose` turns an image, and changes "
     "nothing else."
 )
 def upright_as_stored(path):
@@ -150,7 +150,7 @@ def unchanged(path):
 
 
 @read_upright.mistake(
-    "`plt.imread` gives floats in 0…1 for PNG files, lets turned pictures lie, and gives no channels for grey ones."
+    "`plt.imread` gives floats in 0…1 for PNG files, lets turned images lie, and gives no channels for grey ones."
 )
 def floats(path):
     import matplotlib.pyplot as plt
@@ -165,12 +165,12 @@ def reversed_rows(path):
     return cv2.imread(path)[::-1]
 
 
-def _upright(path: str, mend) -> np.ndarray:
-    """Return a picture upright, with three channels; `mend` turns the scan into what is stacked."""
+def _upright(path: str, convert) -> np.ndarray:
+    """Return an image upright, with three channels; `convert` turns the scan into what is stacked."""
     from PIL import Image, ImageOps
 
     pixels = np.array(ImageOps.exif_transpose(Image.open(path)))
-    return pixels if pixels.ndim == 3 else np.stack([mend(pixels)] * 3, axis=-1)
+    return pixels if pixels.ndim == 3 else np.stack([convert(pixels)] * 3, axis=-1)
 
 
 @read_upright.mistake(
@@ -189,7 +189,7 @@ def remainder(path):
 
 
 @read_upright.mistake(
-    "You stretched the scan so that its brightest pixel became 255. Divide by 257 (65535 / 255), whatever the picture "
+    "You stretched the scan so that its brightest pixel became 255. Divide by 257 (65535 / 255), whatever the image "
     "holds."
 )
 def stretched(path):
@@ -201,8 +201,8 @@ def rounded_up(path):
     return _upright(path, lambda scan: (scan / 256).round().astype(np.uint8))
 
 
-def _pictures_to_shrink() -> list[tuple[np.ndarray, int]]:
-    """Return pictures whose sides shrink by whole factors: nothing depends on how a size is rounded."""
+def _images_to_shrink() -> list[tuple[np.ndarray, int]]:
+    """Return images whose sides shrink by whole factors: nothing depends on how a size is rounded."""
     from course_utils.datasets import sample_photo
 
     stripes = np.zeros((6, 12), np.uint8)
@@ -212,7 +212,7 @@ def _pictures_to_shrink() -> list[tuple[np.ndarray, int]]:
 
 
 @function(
-    inputs=_pictures_to_shrink,
+    inputs=_images_to_shrink,
     dtype=True,
     image=True,
     tolerance=1,  # a grey level: not everyone rounds a mean as OpenCV does
@@ -222,7 +222,7 @@ def _pictures_to_shrink() -> list[tuple[np.ndarray, int]]:
         "`cv2.resize` wants (width, height). And its `interpolation` must be the one that takes the mean of all pixels "
         "that it replaces.",
     ),
-    remark="In your own work, test such a step with a wide picture, a round thing and a fine pattern.",
+    remark="In your own work, test such a step with a wide image, a round thing and a fine pattern.",
 )
 def shrink(image, side):
     import cv2
@@ -244,7 +244,7 @@ def as_it_was(image, side):
 @shrink.mistake(
     "The shape is right now. What is left is the invented pattern: by default `cv2.resize` looks at the nearest two "
     "pixels on each axis and skips the others. (If you did ask for another interpolation: pass it by its name, "
-    "`interpolation=…`. The third place in the call belongs to something else.)"
+    "`interpolation=…`. The third position in the call belongs to something else.)"
 )
 def skips(image, side):
     import cv2
@@ -278,7 +278,7 @@ def nearest(image, side):
 
 
 @shrink.mistake(
-    "The invented pattern is gone. The shape is still wrong: a wide picture comes out tall. Which of the two numbers "
+    "The invented pattern is gone. The shape is still wrong: a wide image comes out tall. Which of the two numbers "
     "does `cv2.resize` want first?"
 )
 def still_tall(image, side):
@@ -290,7 +290,7 @@ def still_tall(image, side):
 
 
 @shrink.mistake(
-    "You make every picture square, so circles become ellipses. Only the longer side is to be `side` pixels long."
+    "You make every image square, so circles become ellipses. Only the longer side is to be `side` pixels long."
 )
 def squashes(image, side):
     import cv2
@@ -317,10 +317,10 @@ def with_pillow(image, side):
 
 
 @quiz(
-    because="A mirrored left hand is a right hand: the picture changes its class and keeps its label.",
-    hints=("Do to your own left hand what each of the three does to the picture.",),
+    because="A mirrored left hand is a right hand: the image changes its class and keeps its label.",
+    hints=("Do to your own left hand what each of the three does to the image.",),
     A="A left hand that is turned stays a left hand, and people do not hold their hands upright to the degree.",
-    C="A left hand in a darker room is a left hand. Light varies in use, so it should vary in training.",
+    C="A left hand in a darker room is a left hand. Light will vary at inference, so it should vary in training.",
 )
 def q2():
     return "B"
@@ -345,41 +345,53 @@ def _has_the_right_classes(mask) -> bool:
     return abs(defective[np.asarray(mask)].mean() - defective.mean()) <= 0.05
 
 
-_NO_MASK = (
-    "A mask is expected: for each of the 120 cells True (test part) or False (training part). A comparison such as "
-    "`modules == 3` makes one."
-)
-_NUMBERS = "These are numbers. Turn them into True and False: `np.asarray(…).astype(bool)`."
-_EMPTY = (
-    "No cell is in the test part: the mask is False everywhere. `np.isin` wants a list of numbers, such as `[1, 2]`, "
-    "not a set and not text."
-)
-_LEAKS = (
-    "At least one module has cells on both sides. Whoever draws or cuts single cells, at random or by their place, "
-    "gives the test part siblings of training cells: decide for each module as a whole."
-)
-_EXCHANGED = "The two parts are exchanged: True stands for the test part, which is the small one."
-_TOO_LARGE_OR_SMALL = "No module is cut in two, but the test part must hold 20 to 30 % of all cells: 24 to 36 of them."
-_TOO_FEW_MODULES = (
-    "The size is right, but fewer than three modules make up the test part. Cells of one module resemble each other: "
-    "a score on them says little about the next module."
-)
-_OTHER_CLASSES = (
-    "No module is cut in two, and the size is right. But among all cells 25 % are defective, and in your test part the "
-    "share is more than five points away from that. Exchange a module for another one."
-)
-
-
 @value(
     rules=[
-        (_NO_MASK, _says_yes_or_no),
-        (_NUMBERS, lambda mask: np.asarray(mask).dtype == bool),
-        (_EMPTY, np.any),
-        (_LEAKS, _cuts_no_module),
-        (_EXCHANGED, lambda mask: not 0.7 <= np.mean(mask) <= 0.8),
-        (_TOO_LARGE_OR_SMALL, lambda mask: 0.2 <= np.mean(mask) <= 0.3),
-        (_TOO_FEW_MODULES, lambda mask: len(set(modules[np.asarray(mask)])) >= 3),
-        (_OTHER_CLASSES, _has_the_right_classes),
+        (
+            _says_yes_or_no,
+            [3, 4, 5],
+            "A mask is expected: for each of the 120 cells True (test set) or False (training set). A comparison such "
+            "as `modules == 3` makes one.",
+        ),
+        (
+            lambda mask: np.asarray(mask).dtype == bool,
+            np.isin(modules, [3, 4, 5]).astype(int),
+            "These are numbers. Turn them into True and False: `np.asarray(…).astype(bool)`.",
+        ),
+        (
+            np.any,
+            np.isin(modules, {3, 4, 5}),
+            "No cell is in the test set: the mask is False everywhere. `np.isin` wants a list of numbers, such as `[1, "
+            "2]`, not a set and not text.",
+        ),
+        (
+            _cuts_no_module,
+            np.random.default_rng(0).random(120) < 0.25,
+            "At least one module has cells on both sides. If you assign single cells, at random or by their position, "
+            "the test set gets siblings of training cells: decide for each module as a whole.",
+        ),
+        (
+            lambda mask: not 0.7 <= np.mean(mask) <= 0.8,
+            ~np.isin(modules, [3, 4, 5]),
+            "The two sets are exchanged: True stands for the test set, which is the small one.",
+        ),
+        (
+            lambda mask: 0.2 <= np.mean(mask) <= 0.3,
+            np.isin(modules, [2, 4, 7]),
+            "No module is cut in two, but the test set must hold 20 to 30 % of all cells: 24 to 36 of them.",
+        ),
+        (
+            lambda mask: len(set(modules[np.asarray(mask)])) >= 3,
+            np.isin(modules, [3, 6]),
+            "The size is right, but fewer than three modules make up the test set. Cells of one module resemble each "
+            "other: a score on them says little about the next module.",
+        ),
+        (
+            _has_the_right_classes,
+            modules >= 10,
+            "No module is cut in two, and the size is right. But among all cells 25 % are defective, and in your test "
+            "set the percentage is more than five points away from that. Exchange a module for another one.",
+        ),
     ],
     hints=(
         "First choose modules from the table, with pencil and paper: three or four of them, some with many defective "
@@ -388,60 +400,20 @@ _OTHER_CLASSES = (
         "cells, 7 or 8 of them defective?",
     ),
     remark="Many lists are right. For large tables scikit-learn's `StratifiedGroupKFold` looks for one: it keeps "
-    "groups together, and the shares of the classes as equal as it can. Check them all the same.",
+    "groups together, and the proportions of the classes as equal as it can. Check them all the same.",
 )
 def in_test():
     return np.isin(modules, [3, 4, 5])
 
 
-@in_test.mistake(_NO_MASK)
-def list_of_modules():
-    return [3, 4, 5]
-
-
-@in_test.mistake(_NUMBERS)
-def zeros_and_ones():
-    return np.isin(modules, [3, 4, 5]).astype(int)
-
-
-@in_test.mistake(_EMPTY)
-def a_set():
-    return np.isin(modules, {3, 4, 5})
-
-
-@in_test.mistake(_LEAKS)
-def at_random():
-    return np.random.default_rng(0).random(120) < 0.25
-
-
-@in_test.mistake(_EXCHANGED)
-def training_part():
-    return ~np.isin(modules, [3, 4, 5])
-
-
-@in_test.mistake(_TOO_LARGE_OR_SMALL)
-def three_small_modules():
-    return np.isin(modules, [2, 4, 7])
-
-
-@in_test.mistake(_TOO_FEW_MODULES)
-def two_modules():
-    return np.isin(modules, [3, 6])
-
-
-@in_test.mistake(_OTHER_CLASSES)
-def last_modules():
-    return modules >= 10
-
-
 @quiz(
-    because="Some pictures are black, others far above 1: `RandomBrightness` expects 0…255 unless you write "
+    because="Some images are black, others far above 1: `RandomBrightness` expects 0…255 unless you write "
     "`value_range=(0, 1)`. Look at a batch as the network gets it, after every step, before you look for a cause "
     "elsewhere.",
     hints=("What is different now, and how could you see it?",),
-    A="Augmentation makes training slower. But more epochs help only if one can still see what is in the pictures: "
-    "look at them first.",
-    B="The learning rate was good until the pictures changed: look at the pictures first.",
+    A="Augmentation makes training slower. But more epochs help only if one can still see what is in the images: look "
+    "at them first.",
+    B="The learning rate was good until the images changed: look at the images first.",
 )
 def q3():
     return "C"
@@ -454,8 +426,8 @@ def _in_order(*names: str):
     """Return a rule: whether these steps come one after the other, with any others between them."""
 
     def holds(given) -> bool:
-        places = [list(given).index(name) for name in names]
-        return places == sorted(places)
+        positions = [list(given).index(name) for name in names]
+        return positions == sorted(positions)
 
     return holds
 
@@ -464,41 +436,52 @@ def _decodes_first(given) -> bool:
     return all(_in_order("decode", name)(given) for name in ("resize", "augment", "cache", "batch"))
 
 
-_NOT_THE_STEPS = "Write a list with each of the seven names once, spelled as in the task and in quotes."
-_NO_PIXELS_YET = (
-    "Before `decode` there are only names of files. The steps that work on pixels come after it, and so does `cache`: "
-    "it is to keep pixels."
-)
-_FROZEN_VARIANTS = (
-    "`augment` stands before `cache`: the variants of the first epoch are kept, and every later epoch repeats them."
-)
-_FROZEN_ORDER = (
-    "`shuffle` stands before `cache`: the order of the first epoch is kept, and every later epoch repeats it."
-)
-_FULL_SIZE = (
-    "You keep the photos at full size: 36 MB each, 36 GB for all, and the computer has 16 GB. Resize first; the result "
-    "is the same in every epoch."
-)
-_SHUFFLES_BATCHES = (
-    "`batch` stands before `shuffle`: then whole batches change places, and the same photos stay together for ever."
-)
-_PREFETCH_EARLY = "`prefetch` prepares what the steps before it give. What comes after it, the network has to wait for."
-
-
 @value(
     rules=[
-        (_NOT_THE_STEPS, lambda given: not isinstance(given, set | dict) and sorted(given) == sorted(_STEPS)),
-        (_NO_PIXELS_YET, _decodes_first),
-        (_FROZEN_VARIANTS, _in_order("cache", "augment")),
-        (_FROZEN_ORDER, _in_order("cache", "shuffle")),
-        (_FULL_SIZE, _in_order("resize", "cache")),
-        (_SHUFFLES_BATCHES, _in_order("shuffle", "batch")),
-        (_PREFETCH_EARLY, lambda given: list(given)[-1] == "prefetch"),
+        (
+            lambda given: not isinstance(given, set | dict) and sorted(given) == sorted(_STEPS),
+            ["decode", "cache", "shuffle", "batch", "augment", "prefetch"],
+            "Write a list with each of the seven names once, spelled as in the task and in quotes.",
+        ),
+        (
+            _decodes_first,
+            ["cache", "decode", "resize", "shuffle", "batch", "augment", "prefetch"],
+            "Before `decode` there are only names of files. The steps that work on pixels come after it, and so does "
+            "`cache`: it is to keep pixels.",
+        ),
+        (
+            _in_order("cache", "augment"),
+            ["decode", "resize", "augment", "cache", "shuffle", "batch", "prefetch"],
+            "`augment` stands before `cache`: the variants of the first epoch are kept, and every later epoch repeats "
+            "them.",
+        ),
+        (
+            _in_order("cache", "shuffle"),
+            ["decode", "resize", "shuffle", "cache", "batch", "augment", "prefetch"],
+            "`shuffle` stands before `cache`: the order of the first epoch is kept, and every later epoch repeats it.",
+        ),
+        (
+            _in_order("resize", "cache"),
+            ["decode", "cache", "resize", "shuffle", "batch", "augment", "prefetch"],
+            "You keep the photos at full size: 36 MB each, 36 GB for all, and the computer has 16 GB. Resize first; "
+            "the result is the same in every epoch.",
+        ),
+        (
+            _in_order("shuffle", "batch"),
+            ["decode", "resize", "cache", "batch", "shuffle", "augment", "prefetch"],
+            "`batch` stands before `shuffle`: then whole batches are shuffled, and the same photos always stay "
+            "together.",
+        ),
+        (
+            lambda given: list(given)[-1] == "prefetch",
+            ["decode", "resize", "cache", "prefetch", "shuffle", "batch", "augment"],
+            "`prefetch` prepares what the steps before it give. What comes after it, the network has to wait for.",
+        ),
     ],
     hints=(
         "Sort the steps into two kinds: those that give the same for a photo in every epoch, and those that are to "
         "give something new. `cache` stands between them.",
-        "Before `cache`: from a name to a small picture. After it: mix single pictures, then pack them. What must come "
+        "Before `cache`: from a name to a small image. After it: mix single images, then pack them. What must come "
         "last, so that the network never waits?",
     ),
     remark="`augment` may also stand before `batch`: the result is as good, only slower. For validation leave out "
@@ -506,38 +489,3 @@ _PREFETCH_EARLY = "`prefetch` prepares what the steps before it give. What comes
 )
 def steps():
     return ["decode", "resize", "cache", "shuffle", "batch", "augment", "prefetch"]
-
-
-@steps.mistake(_NOT_THE_STEPS)
-def without_resize():
-    return ["decode", "cache", "shuffle", "batch", "augment", "prefetch"]
-
-
-@steps.mistake(_NO_PIXELS_YET)
-def keeps_names():
-    return ["cache", "decode", "resize", "shuffle", "batch", "augment", "prefetch"]
-
-
-@steps.mistake(_FROZEN_VARIANTS)
-def keeps_variants():
-    return ["decode", "resize", "augment", "cache", "shuffle", "batch", "prefetch"]
-
-
-@steps.mistake(_FROZEN_ORDER)
-def keeps_order():
-    return ["decode", "resize", "shuffle", "cache", "batch", "augment", "prefetch"]
-
-
-@steps.mistake(_FULL_SIZE)
-def keeps_full_size():
-    return ["decode", "cache", "resize", "shuffle", "batch", "augment", "prefetch"]
-
-
-@steps.mistake(_SHUFFLES_BATCHES)
-def shuffles_batches():
-    return ["decode", "resize", "cache", "batch", "shuffle", "augment", "prefetch"]
-
-
-@steps.mistake(_PREFETCH_EARLY)
-def prefetches_early():
-    return ["decode", "resize", "cache", "prefetch", "shuffle", "batch", "augment"]

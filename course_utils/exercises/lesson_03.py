@@ -5,27 +5,27 @@ import numpy as np
 from course_utils.exercises.engine import function, quiz, value
 
 
-def _pictures_to_pad() -> list[tuple]:
+def _images_to_pad() -> list[tuple]:
     from course_utils.datasets import sample_photo
 
     small = np.array([[1, 2], [3, 4]], np.uint8)
     grey = np.arange(1, 13, dtype=np.uint8).reshape(3, 4)
-    shares = np.array([[0.25, 0.5], [0.75, 1]], np.float32)
+    fractions = np.array([[0.25, 0.5], [0.75, 1]], np.float32)
     four_channels = np.arange(1, 49, dtype=np.uint8).reshape(3, 4, 4)
     colours = sample_photo("cat")[100:160, 150:230]
     # A width of 0 comes last: a slice that ends at -0 is empty.
-    return [(small, 1), (grey, 2), (shares, 1), (four_channels, 1), (colours, 10), (small, 0)]
+    return [(small, 1), (grey, 2), (fractions, 1), (four_channels, 1), (colours, 10), (small, 0)]
 
 
 @function(
-    inputs=_pictures_to_pad,
+    inputs=_images_to_pad,
     dtype=True,
     image=True,
     hints=(
-        "`np.pad` takes a pair (before, after) for each axis. How many axes has a grey picture, how many a colour one?",
+        "`np.pad` takes a pair (before, after) for each axis. How many axes has a grey image, how many a colour one?",
         "Rows and columns get (width, width). The channels, if there are any, get (0, 0).",
     ),
-    remark="Channels are no side of the picture: whatever moves pixels about leaves the last axis alone.",
+    remark="Channels are no side of the image: whatever moves pixels about leaves the last axis alone.",
 )
 def pad(image, width):
     around = [(width, width), (width, width), (0, 0)]
@@ -33,8 +33,8 @@ def pad(image, width):
 
 
 @pad.mistake(
-    "The colour picture has got new channels: one number for `np.pad` counts for every axis, and channels are one. "
-    "Only rows and columns are to grow."
+    "The colour image has got new channels: one number for `np.pad` counts for every axis, and channels are one. Only "
+    "rows and columns are to grow."
 )
 def pads_channels(image, width):
     return np.pad(image, width)
@@ -46,7 +46,7 @@ def one_side(image, width):
 
 
 @pad.mistake(
-    "You mirrored the picture at its border, as OpenCV does. Here the new pixels are to be black, as in Keras with "
+    "You mirrored the image at its border, as OpenCV does. Here the new pixels are to be black, as in Keras with "
     '`padding="same"`.'
 )
 def mirrors(image, width):
@@ -54,7 +54,7 @@ def mirrors(image, width):
 
 
 @pad.mistake(
-    "Your result is always `uint8`: a picture with values in 0…1 loses what comes after the point. Take the dtype of "
+    "Your result is always `uint8`: an image with values in 0…1 loses what comes after the point. Take the dtype of "
     "the image."
 )
 def always_uint8(image, width):
@@ -62,8 +62,8 @@ def always_uint8(image, width):
 
 
 @pad.mistake(
-    "The pixels are right, but they are float64 now: `np.zeros` makes floats unless you give it a dtype. "
-    "Take the one of the image."
+    "The pixels are right, but they are float64 now: `np.zeros` makes floats unless you give it a dtype. Take the one "
+    "of the image."
 )
 def as_floats(image, width):
     height, columns = image.shape[:2]
@@ -92,7 +92,7 @@ def side_after(n, tower):
     return n
 
 
-@side_after.mistake("You count the padding once, but it is added on both sides of the picture.")
+@side_after.mistake("You count the padding once, but it is added on both sides of the image.")
 def padding_once(n, tower):
     for kernel, stride, padding in tower:
         n = (n + padding - kernel) // stride + 1
@@ -142,14 +142,14 @@ def never_rounds(n, tower):
     return n
 
 
-@side_after.mistake("Every layer of yours reads the first picture: a layer has to read what the layer before it left.")
+@side_after.mistake("Every layer of yours reads the first image: a layer has to read what the layer before it left.")
 def all_from_the_photo(n, tower):
     for kernel, stride, padding in tower:
         side = (n + 2 * padding - kernel) // stride + 1
     return side
 
 
-@side_after.mistake("Only the first layer counts in your answer: does `return` stand inside the loop?")
+@side_after.mistake("Only the first layer counts in your answer: is `return` inside the loop?")
 def first_only(n, tower):
     kernel, stride, padding = tower[0]
     return (n + 2 * padding - kernel) // stride + 1
@@ -160,35 +160,10 @@ def first_only(n, tower):
     hints=("How many slices has one kernel of this layer?",),
     A="This is (3·3 + 1) · 128, as if a kernel were flat. It has a slice for each of the 64 maps that it reads.",
     B="This is 3·3·64·128: you left out the biases, one for each kernel.",
-    D="The kernel slides: the same numbers serve at every place, be there a thousand places or a million.",
+    D="The kernel slides: the same numbers serve at every position, be it one of a thousand or of a million.",
 )
 def q1():
     return "C"
-
-
-_FOUR_NUMBERS = "Four whole numbers are expected: left, right, up, down."
-_NO_DISTANCES = "Give four distances, 0 or more."
-_WHOLE_BLOCK = (
-    "A block is 4 wide, so you expect 3 pixels each way. But the pixel lies inside its block: 3 is the way left and "
-    "right together."
-)
-_POOLED_ONCE = "This is right for a single pooling. The second one pools the pooled map: how large is its block?"
-_ROW_FOR_COLUMN = (
-    "You took 7 for the column and 10 for the row. The row comes first, and it counts downwards: moving left or right "
-    "changes the column."
-)
-_FROM_ONE = "You counted from 1. Rows and columns count from 0: the first block holds 0, 1, 2 and 3."
-_UPSIDE_DOWN = "Up and down are exchanged. Rows count downwards: a pixel that moves up gets a smaller row number."
-_LEFT_IS_RIGHT = "Left and right are exchanged. A pixel that moves left gets a smaller column number."
-_TWO_EACH_WAY = (
-    "Two poolings do not forgive 2 pixels each way: blocks have fixed places, and this pixel is nearer to one edge of "
-    "its block than to the other."
-)
-_EDGE_OF_THE_MAP = "So far it is to the edges of the map. The result changes as soon as the pixel leaves its block."
-_LEFT = "`left` is not right: which columns belong to the block that holds column 10?"
-_RIGHT = "`right` is not right: which columns belong to the block that holds column 10?"
-_UP = "`up` is not right: which rows belong to the block that holds row 7?"
-_DOWN = "`down` is not right: which rows belong to the block that holds row 7?"
 
 
 def _are_four_numbers(ways) -> bool:
@@ -196,27 +171,73 @@ def _are_four_numbers(ways) -> bool:
 
 
 @value(
+    mistakes=[
+        (
+            (3, 3, 3, 3),
+            "A block is 4 wide, so you expect 3 pixels each way. But the pixel lies inside its block: 3 is the way "
+            "left and right together.",
+        ),
+        (
+            (0, 1, 1, 0),
+            "This is right for a single pooling. The second one pools the pooled map: how large is its block?",
+        ),
+        (
+            (3, 0, 2, 1),
+            "You took 7 for the column and 10 for the row. The row comes first, and it counts downwards: moving left "
+            "or right changes the column.",
+        ),
+        (
+            (1, 2, 2, 1),
+            "You counted from 1. Rows and columns count from 0: the first block holds 0, 1, 2 and 3.",
+        ),
+        (
+            (2, 1, 0, 3),
+            "Up and down are exchanged. Rows count downwards: a pixel that moves up gets a smaller row number.",
+        ),
+        (
+            (1, 2, 3, 0),
+            "Left and right are exchanged. A pixel that moves left gets a smaller column number.",
+        ),
+        (
+            (2, 2, 2, 2),
+            "Two poolings do not tolerate 2 pixels each way: blocks have fixed positions, and this pixel is nearer to "
+            "one edge of its block than to the other.",
+        ),
+        (
+            (10, 5, 7, 8),
+            "So far it is to the edges of the map. The result changes as soon as the pixel leaves its block.",
+        ),
+    ],
     rules=[
-        (_FOUR_NUMBERS, _are_four_numbers),
-        (_NO_DISTANCES, lambda ways: min(ways) >= 0),
-        (_WHOLE_BLOCK, lambda ways: tuple(ways) != (3, 3, 3, 3)),
-        (_POOLED_ONCE, lambda ways: tuple(ways) != (0, 1, 1, 0)),
-        (_ROW_FOR_COLUMN, lambda ways: tuple(ways) != (3, 0, 2, 1)),
-        (_FROM_ONE, lambda ways: tuple(ways) != (1, 2, 2, 1)),
-        (_UPSIDE_DOWN, lambda ways: tuple(ways) != (2, 1, 0, 3)),
-        (_LEFT_IS_RIGHT, lambda ways: tuple(ways) != (1, 2, 3, 0)),
-        (_TWO_EACH_WAY, lambda ways: tuple(ways) != (2, 2, 2, 2)),
-        (_EDGE_OF_THE_MAP, lambda ways: tuple(ways) != (10, 5, 7, 8)),
-        (_LEFT, lambda ways: ways[0] == 2),
-        (_RIGHT, lambda ways: ways[1] == 1),
-        (_UP, lambda ways: ways[2] == 3),
-        (_DOWN, lambda ways: ways[3] == 0),
+        (_are_four_numbers, (3, 3), "Four whole numbers are expected: left, right, up, down."),
+        (lambda ways: min(ways) >= 0, (-2, 1, -3, 0), "Give four distances, 0 or more."),
+        (
+            lambda ways: ways[0] == 2,
+            (3, 1, 3, 0),
+            "`left` is not right: which columns belong to the block that holds column 10?",
+        ),
+        (
+            lambda ways: ways[1] == 1,
+            (2, 2, 3, 1),
+            "`right` is not right: which columns belong to the block that holds column 10?",
+        ),
+        (
+            lambda ways: ways[2] == 3,
+            (2, 1, 2, 0),
+            "`up` is not right: which rows belong to the block that holds row 7?",
+        ),
+        (
+            lambda ways: ways[3] == 0,
+            (2, 1, 3, 1),
+            "`down` is not right: which rows belong to the block that holds row 7?",
+        ),
     ],
     hints=(
         "Pooling twice by 2 × 2 takes the largest value of each 4 × 4 block. Which block holds the pixel?",
         "The block of the pixel holds columns 8 to 11 and rows 4 to 7. How far is the pixel from each edge?",
     ),
-    remark="What pooling forgives depends on where in its block a feature lies: here 3 pixels upwards, none downwards.",
+    remark="What pooling tolerates depends on where in its block a feature lies: here 3 pixels upwards, none "
+    "downwards.",
 )
 def forgiven():
     left, right = 10 - 8, 11 - 10
@@ -224,80 +245,10 @@ def forgiven():
     return left, right, up, down
 
 
-@forgiven.mistake(_FOUR_NUMBERS)
-def rows_and_columns_only():
-    return 3, 3
-
-
-@forgiven.mistake(_NO_DISTANCES)
-def steps_with_signs():
-    return -2, 1, -3, 0
-
-
-@forgiven.mistake(_WHOLE_BLOCK)
-def whole_block():
-    return 3, 3, 3, 3
-
-
-@forgiven.mistake(_POOLED_ONCE)
-def pooled_once():
-    return 0, 1, 1, 0
-
-
-@forgiven.mistake(_ROW_FOR_COLUMN)
-def row_for_column():
-    return 3, 0, 2, 1
-
-
-@forgiven.mistake(_FROM_ONE)
-def counts_from_one():
-    return 1, 2, 2, 1
-
-
-@forgiven.mistake(_UPSIDE_DOWN)
-def upside_down():
-    return 2, 1, 0, 3
-
-
-@forgiven.mistake(_LEFT_IS_RIGHT)
-def left_is_right():
-    return 1, 2, 3, 0
-
-
-@forgiven.mistake(_TWO_EACH_WAY)
-def two_each_way():
-    return 2, 2, 2, 2
-
-
-@forgiven.mistake(_EDGE_OF_THE_MAP)
-def to_the_edge_of_the_map():
-    return 10, 5, 7, 8
-
-
-@forgiven.mistake(_LEFT)
-def counts_its_own_column():
-    return 3, 1, 3, 0
-
-
-@forgiven.mistake(_RIGHT)
-def the_block_ends_beyond():
-    return 2, 2, 3, 1
-
-
-@forgiven.mistake(_UP)
-def as_far_up_as_left():
-    return 2, 1, 2, 0
-
-
-@forgiven.mistake(_DOWN)
-def as_far_down_as_right():
-    return 2, 1, 3, 1
-
-
 @quiz(
     because="To flip in both directions is a half turn. A kernel that a half turn leaves as it is cannot tell.",
     hints=("Write 1 to 9 into a kernel, flip it in both directions, and look where the 1 has gone.",),
-    A="The Sobel kernel adds up to 0, and section 3.2 showed that SciPy turns the sign of all its answers.",
+    A="The Sobel kernel adds up to 0, and section 3.2 showed that SciPy turns the sign of its whole output.",
     C="That is another flip: the diagonal swaps rows and columns. `convolve2d` reverses the order of both.",
     D="It flips always, but a flip need not change anything: think of the box blur.",
 )
@@ -305,12 +256,12 @@ def q2():
     return "B"
 
 
-def _pictures_with_rims() -> list[tuple]:
+def _images_with_rims() -> list[tuple]:
     from course_utils.datasets import sample_photo
 
     sobel = np.array([[-1.0, -2, -1], [0, 0, 0], [1, 2, 1]])
     prewitt = np.array([[-1.0, -1, -1], [0, 0, 0], [1, 1, 1]])
-    # First answers of 700 and −88, then of −700 and 88. The large ones come first: an answer that is right but for its
+    # First outputs of 700 and −88, then of −700 and 88. The large ones come first: an answer that is right but for its
     # dtype would be told to convert before it was ever told to cut at 255.
     steep = np.array([[0, 0, 0], [90, 90, 90], [200, 150, 60], [68, 68, 68]], np.uint8)
     gentle = np.array([[10, 10, 10], [20, 20, 20], [30, 34, 40]], np.uint8)
@@ -319,12 +270,12 @@ def _pictures_with_rims() -> list[tuple]:
 
 
 @function(
-    inputs=_pictures_with_rims,
+    inputs=_images_with_rims,
     dtype=True,
     image=True,
     hints=(
-        "What does `np.abs` get to see at a lower rim? Print the smallest answer of `filter2D` before it.",
-        "Let OpenCV answer in a type with negative numbers. Then, in this order: absolute value, cut at 255, convert.",
+        "What does `np.abs` get to see at a lower rim? Print the smallest output of `filter2D` before it.",
+        "Give OpenCV an output type with negative numbers. Then, in this order: absolute value, cut at 255, convert.",
     ),
     remark="Compute in a type that holds every step between, and go back to `uint8` at the very end.",
 )
@@ -336,7 +287,7 @@ def rims(image, kernel):
 
 
 @rims.mistake(
-    "The lower rims are still missing: something set the negative answers to 0 before their absolute value was taken. "
+    "The lower rims are still missing: something set the negative outputs to 0 before their absolute value was taken. "
     "Trap 1 of section 3.2 names one culprit; cutting to 0…255 or ReLU would be another."
 )
 def negatives_lost(image, kernel):
@@ -346,7 +297,7 @@ def negatives_lost(image, kernel):
 
 
 @rims.mistake(
-    "Now all rims are there, but answers above 255 wrap around: 700 becomes 188. Bring them down to 255 before you "
+    "Now all rims are there, but outputs above 255 wrap around: 700 becomes 188. Bring them down to 255 before you "
     "convert to `uint8`."
 )
 def wraps(image, kernel):
@@ -372,7 +323,7 @@ def cuts_first(image, kernel):
     return np.abs(np.minimum(cv2.filter2D(image, cv2.CV_64F, kernel), 255)).astype(np.int64).astype(np.uint8)
 
 
-@rims.mistake("Your answers are those of the Sobel kernel, whatever `kernel` is. Give `kernel` to `filter2D`.")
+@rims.mistake("Your outputs are those of the Sobel kernel, whatever `kernel` is. Give `kernel` to `filter2D`.")
 def always_sobel(image, kernel):
     import cv2
 
@@ -380,8 +331,8 @@ def always_sobel(image, kernel):
 
 
 @rims.mistake(
-    "You stretched each picture so that its strongest answer becomes 255. Then the faint rim of one photo looks like "
-    "the strong rim of another: only what exceeds 255 is to change."
+    "You stretched each image so that its strongest output becomes 255. Then the faint rim of one photo looks like the "
+    "strong rim of another: only what exceeds 255 is to change."
 )
 def stretches(image, kernel):
     import cv2
@@ -416,22 +367,22 @@ _COINS = [
 _AT_LEAST = 3
 
 
-def _answers(kernel) -> dict[str, float]:
-    """Return the mean answer of a kernel, after ReLU, on each of the four sides of the coins."""
+def _outputs(kernel) -> dict[str, float]:
+    """Return the mean output of a kernel, after ReLU, on each of the four sides of the coins."""
     import cv2
 
     from course_utils.datasets import sample_photo
 
-    answers = np.maximum(cv2.filter2D(sample_photo("coins"), cv2.CV_64F, np.asarray(kernel, float)), 0)
+    outputs = np.maximum(cv2.filter2D(sample_photo("coins"), cv2.CV_64F, np.asarray(kernel, float)), 0)
     sides = {"left": [], "right": [], "top": [], "bottom": []}
     for top, left, bottom, right in _COINS:
         # The middle third of each side, where a round rim is nearly straight.
         rows = slice(top + (bottom - top) // 3, bottom - (bottom - top) // 3)
         columns = slice(left + (right - left) // 3, right - (right - left) // 3)
-        sides["left"].append(answers[rows, left - 2 : left + 3].mean())
-        sides["right"].append(answers[rows, right - 3 : right + 2].mean())
-        sides["top"].append(answers[top - 2 : top + 3, columns].mean())
-        sides["bottom"].append(answers[bottom - 3 : bottom + 2, columns].mean())
+        sides["left"].append(outputs[rows, left - 2 : left + 3].mean())
+        sides["right"].append(outputs[rows, right - 3 : right + 2].mean())
+        sides["top"].append(outputs[top - 2 : top + 3, columns].mean())
+        sides["bottom"].append(outputs[bottom - 3 : bottom + 2, columns].mean())
     return {side: float(np.mean(values)) for side, values in sides.items()}
 
 
@@ -445,25 +396,25 @@ def _adds_up_to_zero(kernel) -> bool:
 
 
 def _asks_sideways(kernel) -> bool:
-    found = _answers(kernel)
+    found = _outputs(kernel)
     return max(found["top"], found["bottom"]) < 2 * max(found["left"], found["right"])
 
 
 def _takes_a_side(kernel) -> bool:
-    weak, strong = sorted([_answers(kernel)["left"], _answers(kernel)["right"]])
+    weak, strong = sorted([_outputs(kernel)["left"], _outputs(kernel)["right"]])
     return strong > 1.5 * weak
 
 
 def _takes_the_left(kernel) -> bool:
-    return _answers(kernel)["left"] > _answers(kernel)["right"]
+    return _outputs(kernel)["left"] > _outputs(kernel)["right"]
 
 
 def _leaves_the_right(kernel) -> bool:
-    return _answers(kernel)["left"] >= _AT_LEAST * _answers(kernel)["right"]
+    return _outputs(kernel)["left"] >= _AT_LEAST * _outputs(kernel)["right"]
 
 
 def _is_upright(kernel) -> bool:
-    found = _answers(kernel)
+    found = _outputs(kernel)
     return found["left"] >= _AT_LEAST * max(found["top"], found["bottom"])
 
 
@@ -471,101 +422,64 @@ def _fits_in_uint8(kernel) -> bool:
     return abs(np.clip(kernel, 0, None).sum() - 1) < 0.02  # 0.33 for a third is near enough
 
 
-_NO_KERNEL = "A 3×3 kernel is expected: three rows of three numbers."
-_BLURS = "No number of yours is negative: such a kernel adds neighbours up, it cannot tell a rim from a bright surface."
-_SEES_SURFACES = (
-    "Your nine numbers do not add up to 0: the kernel also answers on flat surfaces, where nothing changes, "
-    "and the more so the brighter they are."
-)
-_ASKS_DOWNWARDS = (
-    "Your kernel compares rows: it answers at upper or lower rims. At a left rim the brightness changes from column to "
-    "column."
-)
-_TAKES_BOTH = (
-    "Your kernel answers on the left and on the right rims: to both it gives positive sums. Give the two sides of the "
-    "window opposite signs, then ReLU keeps one of the rims."
-)
-_TAKES_THE_RIGHT = (
-    "Your kernel finds the right rims. The coins are bright and the ground is dark: what does a window on a left rim "
-    "hold on its left, what on its right?"
-)
-_NOT_THREE_TIMES = (
-    "Your kernel answers at left rims, but not yet three times as strongly as at right ones. Compare pixels that lie "
-    "two apart, or use more rows."
-)
-_IS_SLANTED = (
-    "Your kernel finds left rims, but upper or lower ones as well: it is slanted. Where the brightness changes only "
-    "from row to row, the sum has to be 0."
-)
-_TOO_LARGE_OR_SMALL = (
-    "The rims are the right ones. Now the size of the answers: where the window holds 255 under your positive numbers "
-    "and 0 elsewhere, the sum has to be 255. Multiply all nine numbers by the same factor."
-)
-
-
 @value(
     rules=[
-        (_NO_KERNEL, _is_kernel),
-        (_BLURS, lambda kernel: np.min(kernel) < 0),
-        (_SEES_SURFACES, _adds_up_to_zero),
-        (_ASKS_DOWNWARDS, _asks_sideways),
-        (_TAKES_BOTH, _takes_a_side),
-        (_TAKES_THE_RIGHT, _takes_the_left),
-        (_NOT_THREE_TIMES, _leaves_the_right),
-        (_IS_SLANTED, _is_upright),
-        (_TOO_LARGE_OR_SMALL, _fits_in_uint8),
+        (_is_kernel, np.array([-1, 0, 1]), "A 3×3 kernel is expected: three rows of three numbers."),
+        (
+            lambda kernel: np.min(kernel) < 0,
+            np.full((3, 3), 1 / 9),
+            "No number of yours is negative: such a kernel adds neighbours up, it cannot tell a rim from a bright "
+            "surface.",
+        ),
+        (
+            _adds_up_to_zero,
+            np.array([[-1, 0, 2], [-1, 0, 2], [-1, 0, 2]]) / 6,
+            "Your nine numbers do not add up to 0: the kernel also responds to flat surfaces, where nothing changes, "
+            "and the more so the brighter they are.",
+        ),
+        (
+            _asks_sideways,
+            np.array([[-1, -2, -1], [0, 0, 0], [1, 2, 1]]) / 4,
+            "Your kernel compares rows: it responds to upper or lower rims. At a left rim the brightness changes from "
+            "column to column.",
+        ),
+        (
+            _takes_a_side,
+            np.array([[-1, 2, -1], [-1, 2, -1], [-1, 2, -1]]) / 6,
+            "Your kernel responds to left and to right rims: to both it gives positive sums. Give the two sides of the "
+            "window opposite signs, then ReLU keeps one of the rims.",
+        ),
+        (
+            _takes_the_left,
+            np.array([[1, 0, -1], [2, 0, -2], [1, 0, -1]]) / 4,
+            "Your kernel finds the right rims. The coins are bright and the ground is dark: what does a window on a "
+            "left rim hold on its left, what on its right?",
+        ),
+        (
+            _leaves_the_right,
+            np.array([[-3, 4, -1], [-3, 4, -1], [-3, 4, -1]]) / 12,
+            "Your kernel responds to left rims, but not yet three times as strongly as to right ones. Compare pixels "
+            "that lie two apart, or use more rows.",
+        ),
+        (
+            _is_upright,
+            np.array([[-2, -1, 0], [-1, 0, 1], [0, 1, 2]]) / 4,
+            "Your kernel finds left rims, but upper or lower ones as well: it is slanted. Where the brightness changes "
+            "only from row to row, the sum has to be 0.",
+        ),
+        (
+            _fits_in_uint8,
+            np.array([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]]),
+            "The rims are the right ones. Now the size of the outputs: where the window holds 255 under your positive "
+            "numbers and 0 elsewhere, the sum has to be 255. Multiply all nine numbers by the same factor.",
+        ),
     ],
     hints=(
-        "At the left rim of a bright coin it gets brighter to the right. Where must the negative numbers stand?",
+        "At the left rim of a bright coin it gets brighter to the right. Where must the negative numbers be?",
         "Negative numbers in the left column, their opposites in the right one. What must the right column add up to?",
     ),
-    remark="Many kernels do it: the more rows take part, the less the noise of single pixels matters.",
+    remark="Many kernels do it: the more rows are used, the less the noise of single pixels matters.",
 )
 def left_rims():
     kernel = np.array([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]])
     return kernel / 4
-
-
-@left_rims.mistake(_BLURS)
-def blurs():
-    return np.full((3, 3), 1 / 9)
-
-
-@left_rims.mistake(_SEES_SURFACES)
-def sees_surfaces():
-    return np.array([[-1, 0, 2], [-1, 0, 2], [-1, 0, 2]]) / 6
-
-
-@left_rims.mistake(_ASKS_DOWNWARDS)
-def asks_downwards():
-    return np.array([[-1, -2, -1], [0, 0, 0], [1, 2, 1]]) / 4
-
-
-@left_rims.mistake(_TAKES_BOTH)
-def takes_both():
-    return np.array([[-1, 2, -1], [-1, 2, -1], [-1, 2, -1]]) / 6
-
-
-@left_rims.mistake(_TAKES_THE_RIGHT)
-def takes_the_right():
-    return np.array([[1, 0, -1], [2, 0, -2], [1, 0, -1]]) / 4
-
-
-@left_rims.mistake(_NOT_THREE_TIMES)
-def nearly_a_line():
-    return np.array([[-3, 4, -1], [-3, 4, -1], [-3, 4, -1]]) / 12
-
-
-@left_rims.mistake(_IS_SLANTED)
-def is_slanted():
-    return np.array([[-2, -1, 0], [-1, 0, 1], [0, 1, 2]]) / 4
-
-
-@left_rims.mistake(_TOO_LARGE_OR_SMALL)
-def too_large():
-    return np.array([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]])
-
-
-@left_rims.mistake(_NO_KERNEL)
-def in_a_row():
-    return np.array([-1, 0, 1])

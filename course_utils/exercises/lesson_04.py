@@ -1,4 +1,4 @@
-"""Exercises of lesson 04: one cell of HOG, one code of LBP, k-NN by hand, and a leak to mend."""
+"""Exercises of lesson 04: one cell of HOG, one code of LBP, k-NN by hand, and a leak to fix."""
 
 import numpy as np
 
@@ -75,7 +75,7 @@ def leaves_out_the_negative(strength, angle):
     return _with_bins(strength[inside], angle[inside] % 180 // 20)
 
 
-@histogram_of.mistake("Your numbers add up to 1. Here the strengths themselves are asked: do not normalise.")
+@histogram_of.mistake("Your numbers add up to 1. The task asks for the strengths themselves: do not normalise.")
 def normalises(strength, angle):
     histogram = histogram_of.reference(strength, angle)
     return histogram / histogram.sum()
@@ -95,13 +95,13 @@ def border_below(strength, angle):
 
 
 @quiz(
-    because="A mirror only moves the pixels to other places, alike for all pictures, and a distance is a sum over "
+    because="A mirror only moves the pixels to other positions, alike for all images, and a distance is a sum over "
     "pixels: the order of its terms does not matter.",
-    hints=("Section 4.4 moved the pixels to other places too, much more wildly.",),
+    hints=("Section 4.4 moved the pixels to other positions too, much more wildly.",),
     A="A mirror is an orderly way of shuffling pixel positions. What did the shuffle of section 4.4 do to k-NN?",
-    B="The SVM's kernel is made of distances between pictures. Do they change if all pictures are mirrored?",
-    C="To both of them a picture is a list of numbers. Does it matter in which order the list is written, as long as "
-    "it is the same for all?",
+    B="The SVM's kernel is made of distances between images. Do they change if all images are mirrored?",
+    C="To both of them an image is a list of numbers. Does it matter in which order the list is written, as long as it "
+    "is the same for all?",
 )
 def q1():
     return "D"
@@ -125,7 +125,8 @@ _CLOCKWISE = ((0, 0), (0, 1), (0, 2), (1, 2), (2, 2), (2, 1), (2, 0), (1, 0))
 @function(
     inputs=_patches,
     hints=(
-        "Write down the eight places in their order, as (row, column). For each place compare with `patch[1, 1]`.",
+        "Write down the eight positions in their order, as (row, column). For each position compare with `patch[1, "
+        "1]`.",
         "`patch[[0, 0, 0, 1, 2, 2, 2, 1], [0, 1, 2, 2, 2, 1, 0, 0]]` gives the eight neighbours in order. The weights "
         "are `2 ** np.arange(8)`.",
     ),
@@ -196,7 +197,7 @@ def weights_doubled(patch):
     return 2 * _code(patch)
 
 
-@lbp_code.mistake("You return the eight bits. Asked is one number: give them their weights and add up.")
+@lbp_code.mistake("You return the eight bits. The task asks for one number: give them their weights and add up.")
 def only_bits(patch):
     return [int(patch[place] >= patch[1, 1]) for place in _CLOCKWISE]
 
@@ -227,7 +228,7 @@ def _neighbourhoods() -> list[tuple]:
         "Convert to float before you subtract. `np.bincount(votes).argmax()` is the most frequent number, and the "
         "smallest of several.",
     ),
-    remark="There is nothing to train: the “model” is the training set, and each answer walks through all of it.",
+    remark="There is nothing to train: the “model” is the training set, and each prediction walks through all of it.",
 )
 def nearest_class(known, labels, new, k):
     difference = known.astype(float) - new.astype(float)
@@ -260,7 +261,7 @@ def only_the_nearest(known, labels, new, k):
     return _vote(labels, _distance(known, new), 1)
 
 
-@nearest_class.mistake("You return the number of the nearest row. Asked is its class: look it up in `labels`.")
+@nearest_class.mistake("You return the number of the nearest row. The task asks for its class: look it up in `labels`.")
 def row_number(known, labels, new, k):
     return int(np.argmin(_distance(known, new)))
 
@@ -284,14 +285,16 @@ def city_blocks(known, labels, new, k):
     return _vote(labels, np.abs(known.astype(float) - new.astype(float)).sum(axis=1), k)
 
 
-@nearest_class.mistake("Between classes with equally many votes you take the larger number; asked is the smaller one.")
+@nearest_class.mistake(
+    "Between classes with equally many votes you take the larger number; the task asks for the smaller one."
+)
 def larger_in_a_tie(known, labels, new, k):
     counts = np.bincount(labels[np.argsort(_distance(known, new))[:k]])
     return int(np.flatnonzero(counts == counts.max())[-1])
 
 
 @nearest_class.mistake(
-    "Between classes with equally many votes you take the one of the nearest row; asked is the smaller number."
+    "Between classes with equally many votes you take the one of the nearest row; the task asks for the smaller number."
 )
 def nearest_in_a_tie(known, labels, new, k):
     votes = labels[np.argsort(_distance(known, new))[:k]].tolist()
@@ -304,7 +307,7 @@ def one_too_many(known, labels, new, k):
 
 
 @nearest_class.mistake(
-    "You leave out the nearest row. That is right when a training picture looks for neighbours and finds itself; a new "
+    "You leave out the nearest row. That is right when a training image looks for neighbours and finds itself; a new "
     "one does not."
 )
 def skips_the_nearest(known, labels, new, k):
@@ -313,8 +316,8 @@ def skips_the_nearest(known, labels, new, k):
 
 
 @quiz(
-    because="Ten times as many stored pictures, about ten times the wait: 150 ms instead of 15.",
-    hints=("What does k-NN do when it is trained, and what when it is asked?",),
+    because="Ten times as many stored images, about ten times the wait: 150 ms instead of 15.",
+    hints=("What does k-NN do when it is trained, and what when it predicts?",),
     A="That is how an SVM or a network behaves, roughly. k-NN does nothing when it is trained; where is the work done?",
     C="To know which one is nearest, it has to look at all of them.",
 )
@@ -330,7 +333,7 @@ def _noise() -> list[tuple]:
         features = random.normal(size=(rows, columns)) * random.uniform(1, 50, columns)
         features[:, :2] += labels[:, np.newaxis] * np.array([60, 1])  # two columns know something
         in_test = np.arange(rows) % 3 == 0
-        features[in_test] *= random.uniform(0.2, 3, columns)  # so that the spread of all rows is not that of training
+        features[in_test] *= random.uniform(0.2, 3, columns)  # so that the scale of all rows is not that of training
         sets.append((features, labels, in_test))
     return sets
 
@@ -342,7 +345,7 @@ def _noise() -> list[tuple]:
         "`make_pipeline` with the three steps, `fit` on the rows `~in_test`, `score` on the rows `in_test`: each step "
         "is then fitted on training rows only.",
     ),
-    remark="Shorter than with the leak, and right. The pipeline also takes the three steps along to new pictures.",
+    remark="Shorter than with the leak, and right. The pipeline also takes the three steps along to new images.",
     seconds=20.0,
 )
 def score(features, labels, in_test):
@@ -371,14 +374,14 @@ def still_leaks(features, labels, in_test):
     return model.fit(chosen[~in_test], labels[~in_test]).score(chosen[in_test], labels[in_test])
 
 
-@score.mistake("Scaling is mended, choosing is not: it still looks at the labels of the test rows.")
+@score.mistake("Scaling is fixed, choosing is not: it still looks at the labels of the test rows.")
 def chooses_on_all(features, labels, in_test):
     scale, select, model = _steps()
     chosen = select.fit_transform(scale.fit(features[~in_test]).transform(features), labels)
     return model.fit(chosen[~in_test], labels[~in_test]).score(chosen[in_test], labels[in_test])
 
 
-@score.mistake("Choosing is mended, scaling is not: mean and spread still come from all rows.")
+@score.mistake("Choosing is fixed, scaling is not: mean and standard deviation still come from all rows.")
 def scales_on_all(features, labels, in_test):
     scale, select, model = _steps()
     scaled = scale.fit_transform(features)
@@ -400,7 +403,8 @@ def fits_again(features, labels, in_test):
 
 
 @score.mistake(
-    "You scale the test rows by their own mean and spread. They are transformed with those of the training rows."
+    "You scale the test rows by their own mean and standard deviation. They are transformed with those of the training "
+    "rows."
 )
 def scales_the_test_rows_anew(features, labels, in_test):
     scale, select, model = _steps()
@@ -409,7 +413,7 @@ def scales_the_test_rows_anew(features, labels, in_test):
     return model.score(select.transform(scale.fit_transform(features[in_test])), labels[in_test])
 
 
-@score.mistake("You score the rows that the model has learned from. The score is asked for the rows `in_test`.")
+@score.mistake("You score the rows that the model has learned from. The task asks for the score of the rows `in_test`.")
 def scores_training(features, labels, in_test):
     from sklearn.pipeline import make_pipeline
 
@@ -452,11 +456,11 @@ def leaves_out_choosing(features, labels, in_test):
 
 
 @quiz(
-    because="The row of numbers says of each cell which edges it holds. Moved by one cell, the right numbers stand in "
-    "the wrong places.",
-    hints=("What does the SVM get: the histograms alone, or the histograms in a fixed order of places?",),
+    because="The row of numbers says of each cell which edges it holds. Moved by one cell, the right numbers are at "
+    "the wrong positions.",
+    hints=("What does the SVM get: the histograms alone, or the histograms in a fixed order of positions?",),
     A="A shift turns no edge: each keeps its direction. What changes is the cell in which it is counted.",
-    C="The set of histograms hardly changes, but their places in the row of 324 numbers do. Section 4.9 shows what "
+    C="The set of histograms hardly changes, but their positions in the row of 324 numbers do. Section 4.9 shows what "
     "shifts cost.",
 )
 def q3():

@@ -4,37 +4,6 @@ import numpy as np
 
 from course_utils.exercises.engine import function, model, quiz, value
 
-_TWO_COUNTS = (
-    "Two whole numbers are expected: the parameters of `Conv2D`, then those of `Dense`. Write them without commas "
-    "inside: 1234, not 1,234."
-)
-_EXCHANGED = "The two numbers are exchanged: `Conv2D` comes first."
-_CONV_NO_BIASES = "`Conv2D`: biases are missing. Each kernel has one."
-_CONV_FLAT = "`Conv2D`: your kernels are flat. The picture has three channels, and a kernel has a 5 × 5 slice for each."
-_CONV_BIAS_A_SLICE = "`Conv2D`: you gave each slice a bias of its own. A kernel adds up its slices and then one bias."
-_CONV_PLACES = (
-    "`Conv2D`: you multiplied by the places of the map. A kernel slides: the same numbers serve at every place."
-)
-_CONV_OTHER = "`Conv2D`: this is not the number. Count one kernel first: window × channels that come in, and its bias."
-_DENSE_NO_BIASES = "`Dense`: biases are missing. Each of the ten outputs has one."
-_DENSE_NO_CHANNELS = (
-    "`Dense`: you counted the places of one map. `Flatten` lays all maps in one row, and there are 24 of them."
-)
-_DENSE_THREE = (
-    "`Dense`: you took three maps, as many as the picture has channels. How many maps does the convolution make?"
-)
-_DENSE_NO_POOLING = "`Dense`: you took the maps as the convolution leaves them. Pooling comes in between."
-_DENSE_NO_BORDER = (
-    "`Dense`: you pooled maps of 32 × 32. Without padding a window of 5 fits into 32 pixels fewer than 32 times."
-)
-_DENSE_INPUTS_RIGHT = (
-    "`Dense`: the 4,704 numbers that come in are right. Each of the ten outputs has a weight for each of them, and one "
-    "bias."
-)
-_DENSE_OTHER = (
-    "`Conv2D` is right, `Dense` is not. Follow the side of the map, layer by layer: how many numbers leave `Flatten`?"
-)
-
 
 def _is_pair(counts) -> bool:
     return len(counts) == 2 and all(count == int(count) for count in counts)
@@ -46,27 +15,85 @@ def _in_order(counts) -> bool:
     return counts[0] <= counts[1] or not (conv_last or dense_first)
 
 
-def _has_no_places(counts) -> bool:
-    """Return whether the first number is free of the places of a map: 14 × 14, 28 × 28 (four times that), 32 × 32."""
-    return counts[0] < 24 * 14 * 14 or all(counts[0] % places for places in (14 * 14, 32 * 32))
+def _has_no_positions(counts) -> bool:
+    """Return whether the positions of a map (14 × 14, 28 × 28, which is four times that, 32 × 32) are not a factor."""
+    return counts[0] < 24 * 14 * 14 or all(counts[0] % positions for positions in (14 * 14, 32 * 32))
 
 
 @value(
     rules=[
-        (_TWO_COUNTS, _is_pair),
-        (_EXCHANGED, _in_order),
-        (_CONV_NO_BIASES, lambda counts: counts[0] not in (5 * 5 * 3 * 24, 5 * 5 * 3 * 24 + 1)),
-        (_CONV_FLAT, lambda counts: counts[0] not in ((5 * 5 + 1) * 24, 5 * 5 * 24)),
-        (_CONV_BIAS_A_SLICE, lambda counts: counts[0] != (5 * 5 + 1) * 3 * 24),
-        (_CONV_PLACES, _has_no_places),
-        (_CONV_OTHER, lambda counts: counts[0] == 1824),
-        (_DENSE_NO_BIASES, lambda counts: counts[1] not in [side**2 * 24 * 10 for side in (14, 16, 28, 32)]),
-        (_DENSE_NO_CHANNELS, lambda counts: counts[1] not in [(side**2 + 1) * 10 for side in (14, 16, 28, 32)]),
-        (_DENSE_THREE, lambda counts: counts[1] not in [(side**2 * 3 + 1) * 10 for side in (14, 16, 28, 32)]),
-        (_DENSE_NO_POOLING, lambda counts: counts[1] not in [(side**2 * 24 + 1) * 10 for side in (28, 32)]),
-        (_DENSE_NO_BORDER, lambda counts: counts[1] != (16 * 16 * 24 + 1) * 10),
-        (_DENSE_INPUTS_RIGHT, lambda counts: counts[1] not in (4704, 4705, 4714, 47_041, 4704 * 11)),
-        (_DENSE_OTHER, lambda counts: counts[1] == 47_050),
+        (
+            _is_pair,
+            48_874,
+            "Two whole numbers are expected: the parameters of `Conv2D`, then those of `Dense`. Write them without "
+            "commas inside: 1234, not 1,234.",
+        ),
+        (_in_order, (47_040, 1800), "The two numbers are exchanged: `Conv2D` comes first."),
+        (
+            lambda counts: counts[0] not in (5 * 5 * 3 * 24, 5 * 5 * 3 * 24 + 1),
+            (1800, 47_050),
+            "`Conv2D`: biases are missing. Each kernel has one.",
+        ),
+        (
+            lambda counts: counts[0] not in ((5 * 5 + 1) * 24, 5 * 5 * 24),
+            (624, 47_050),
+            "`Conv2D`: your kernels are flat. The image has three channels, and a kernel has a 5 × 5 slice for each.",
+        ),
+        (
+            lambda counts: counts[0] != (5 * 5 + 1) * 3 * 24,
+            (1872, 47_050),
+            "`Conv2D`: you gave each slice a bias of its own. A kernel adds up its slices and then one bias.",
+        ),
+        (
+            _has_no_positions,
+            (1824 * 28 * 28, 47_050),
+            "`Conv2D`: you multiplied by the positions of the map. A kernel slides: the same numbers serve at every "
+            "position.",
+        ),
+        (
+            lambda counts: counts[0] == 1824,
+            (32 * 32 * 3, 47_050),
+            "`Conv2D`: this is not the number. Count one kernel first: window × channels that come in, and its bias.",
+        ),
+        (
+            lambda counts: counts[1] not in [side**2 * 24 * 10 for side in (14, 16, 28, 32)],
+            (1824, 47_040),
+            "`Dense`: biases are missing. Each of the ten outputs has one.",
+        ),
+        (
+            lambda counts: counts[1] not in [(side**2 + 1) * 10 for side in (14, 16, 28, 32)],
+            (1824, 1970),
+            "`Dense`: you counted the positions of one map. `Flatten` lays all maps in one row, and there are 24 of "
+            "them.",
+        ),
+        (
+            lambda counts: counts[1] not in [(side**2 * 3 + 1) * 10 for side in (14, 16, 28, 32)],
+            (1824, 5890),
+            "`Dense`: you took three maps, as many as the image has channels. How many maps does the convolution make?",
+        ),
+        (
+            lambda counts: counts[1] not in [(side**2 * 24 + 1) * 10 for side in (28, 32)],
+            (1824, 188_170),
+            "`Dense`: you took the maps as the convolution leaves them. Pooling comes in between.",
+        ),
+        (
+            lambda counts: counts[1] != (16 * 16 * 24 + 1) * 10,
+            (1824, 61_450),
+            "`Dense`: you pooled maps of 32 × 32. Without padding a window of 5 fits into 32 pixels fewer than 32 "
+            "times.",
+        ),
+        (
+            lambda counts: counts[1] not in (4704, 4705, 4714, 47_041, 4704 * 11),
+            (1824, 4704 * 11),
+            "`Dense`: the 4,704 numbers that come in are right. Each of the ten outputs has a weight for each of them, "
+            "and one bias.",
+        ),
+        (
+            lambda counts: counts[1] == 47_050,
+            (1824, (13 * 13 * 24 + 1) * 10),
+            "`Conv2D` is right, `Dense` is not. Follow the side of the map, layer by layer: how many numbers leave "
+            "`Flatten`?",
+        ),
     ],
     hints=(
         "A kernel of `Conv2D` reads a window of 5 × 5 in each of the three channels. There are 24 kernels.",
@@ -81,81 +108,11 @@ def parameters():
     return convolution, dense
 
 
-@parameters.mistake(_CONV_NO_BIASES)
-def conv_no_biases():
-    return 1800, 47_050
-
-
-@parameters.mistake(_CONV_FLAT)
-def conv_flat():
-    return 624, 47_050
-
-
-@parameters.mistake(_CONV_BIAS_A_SLICE)
-def conv_bias_a_slice():
-    return 1872, 47_050
-
-
-@parameters.mistake(_CONV_PLACES)
-def conv_places():
-    return 1824 * 28 * 28, 47_050
-
-
-@parameters.mistake(_CONV_OTHER)
-def conv_counts_numbers_of_the_picture():
-    return 32 * 32 * 3, 47_050
-
-
-@parameters.mistake(_DENSE_NO_BIASES)
-def dense_no_biases():
-    return 1824, 47_040
-
-
-@parameters.mistake(_DENSE_NO_CHANNELS)
-def dense_no_channels():
-    return 1824, 1970
-
-
-@parameters.mistake(_DENSE_THREE)
-def dense_three_maps():
-    return 1824, 5890
-
-
-@parameters.mistake(_DENSE_NO_POOLING)
-def dense_no_pooling():
-    return 1824, 188_170
-
-
-@parameters.mistake(_DENSE_NO_BORDER)
-def dense_no_border():
-    return 1824, 61_450
-
-
-@parameters.mistake(_DENSE_INPUTS_RIGHT)
-def dense_bias_an_input():
-    return 1824, 4704 * 11
-
-
-@parameters.mistake(_DENSE_OTHER)
-def dense_map_too_small():
-    return 1824, (13 * 13 * 24 + 1) * 10
-
-
-@parameters.mistake(_EXCHANGED)
-def exchanged():
-    return 47_040, 1800
-
-
-@parameters.mistake(_TWO_COUNTS)
-def only_the_sum():
-    return 48_874
-
-
 @quiz(
     because="ln 50 = 3.91. A network that knows nothing gives each of 50 classes 2 %, and −ln 0.02 is just that.",
     hints=("What probability does a network that knows nothing give to each of 50 classes?",),
     A="2.30 is ln 10: it belongs to ten classes. With more classes, a network that knows nothing gives less to each.",
-    C="A network that knows nothing has a loss of about 3.9 on each single picture, so the mean of 32 is enough.",
+    C="A network that knows nothing has a loss of about 3.9 on each single image, so the mean of 32 is enough.",
     D="A network cannot be sure and wrong for having many classes. Sure and wrong would show as a loss above ln K.",
 )
 def q1():
@@ -167,14 +124,14 @@ def _softmax(logits: np.ndarray) -> np.ndarray:
     return powers / powers.sum(axis=1, keepdims=True)
 
 
-def _train(part, validation, *, rate, softmax_twice=False, nonsense=False, epochs=25) -> np.ndarray:
+def _train(train, validation, *, rate, softmax_twice=False, nonsense=False, epochs=25) -> np.ndarray:
     """Train a network of one hidden layer in NumPy, and return both losses before training and after each epoch.
 
     Four networks of Keras would take seconds; this takes a fraction of one, and its curves have the same fingerprints.
     """
     random = np.random.default_rng(5)
-    pictures = [images.reshape(len(images), -1) / np.float32(255) for images in (part.images, validation.images)]
-    labels = [random.permutation(part.labels) if nonsense else part.labels, validation.labels]
+    inputs = [images.reshape(len(images), -1) / np.float32(255) for images in (train.images, validation.images)]
+    labels = [random.permutation(train.labels) if nonsense else train.labels, validation.labels]
     into, out = (random.normal(0, 0.05, shape).astype(np.float32) for shape in ((784, 64), (64, 10)))
     momentum = [np.zeros_like(into), np.zeros_like(out)]
 
@@ -186,10 +143,10 @@ def _train(part, validation, *, rate, softmax_twice=False, nonsense=False, epoch
     losses = []
     for epoch in range(epochs + 1):
         for rows in np.array_split(random.permutation(len(labels[0])), len(labels[0]) // 50) if epoch else []:
-            x, y = pictures[0][rows], labels[0][rows]
-            hidden, once, answer = forward(x)
+            x, y = inputs[0][rows], labels[0][rows]
+            hidden, once, output = forward(x)
             # The gradient of the cross-entropy with respect to what goes into the last softmax.
-            error = (answer - np.eye(10, dtype=np.float32)[y]) / len(y)
+            error = (output - np.eye(10, dtype=np.float32)[y]) / len(y)
             if softmax_twice:
                 error = once * (error - (error * once).sum(axis=1, keepdims=True))
             slopes = x.T @ ((error @ out.T) * (hidden > 0)), hidden.T @ error
@@ -197,8 +154,8 @@ def _train(part, validation, *, rate, softmax_twice=False, nonsense=False, epoch
                 speed *= 0.9  # in place, here and below: these are the arrays that `forward` reads
                 speed -= rate * slope
                 weights += speed
-        answers = [forward(x)[2][np.arange(len(y)), y] for x, y in zip(pictures, labels, strict=True)]
-        losses.append([-np.log(answer.clip(1e-7)).mean() for answer in answers])
+        outputs = [forward(x)[2][np.arange(len(y)), y] for x, y in zip(inputs, labels, strict=True)]
+        losses.append([-np.log(output.clip(1e-7)).mean() for output in outputs])
     return np.array(losses).T
 
 
@@ -224,120 +181,80 @@ def curves(train, validation) -> dict[str, np.ndarray]:
     }
 
 
-_A_NUMBER_EACH = 'A dictionary is expected with a number from 1 to 6 for each of "A", "B", "C" and "D".'
-_STARTS_WELL = (
-    "Cause 6 shows before the first step: the loss starts far above ln 10. All four curves start at ln 10, where a "
-    "network that knows nothing belongs."
-)
-_NOTHING_JUMPS = (
-    "Cause 2 makes the training loss jump about or stay near ln 10, because each step overshoots. In all four the "
-    "training loss falls, quickly or slowly."
-)
-_RISING_SWAPPED = (
-    "You have the two with a rising validation loss, but the wrong way round. Where there is something to learn that "
-    "holds for new digits, the validation loss falls first."
-)
-_STILL_FALLING = (
-    "A: the curve lies above 1.461, but it has not come to rest. It is still falling when the training ends. A "
-    "fingerprint is a level that a curve cannot get below."
-)
-_A_OTHER = (
-    "A: both losses fall together, almost in a straight line, and have not got far after 25 epochs. Nothing is wrong "
-    "with the direction of the steps: what about their size?"
-)
-_B_OTHER = (
-    "B: the training loss falls, so the network can learn these pictures. But on new digits it does worse than one "
-    "that knows nothing, from the first epochs on. What is it that it learns?"
-)
-_FAST_FIRST = (
-    "C: with steps too small, no part of the curve would be steep. This one falls fast and then hardly at all: "
-    "something holds it up."
-)
-_C_OTHER = (
-    "C: even the training loss stays high. Read off the level that it approaches but never gets below; section 5.2 "
-    "computed it for ten classes."
-)
-_D_OTHER = (
-    "D: the training loss goes to 0. The validation loss falls well below ln 10 first, so what is learned there holds "
-    "for new digits too; then it turns. Section 5.3 has such a pair of curves."
-)
-
-
 def _has_four_numbers(answer) -> bool:
     return sorted(answer) == list("ABCD") and all(number in range(1, 7) for number in answer.values())
 
 
 @value(
     rules=[
-        (_A_NUMBER_EACH, _has_four_numbers),
-        (_STARTS_WELL, lambda answer: 6 not in answer.values()),
-        (_NOTHING_JUMPS, lambda answer: 2 not in answer.values()),
-        (_RISING_SWAPPED, lambda answer: (answer["B"], answer["D"]) != (5, 4)),
-        (_STILL_FALLING, lambda answer: answer["A"] != 1),
-        (_A_OTHER, lambda answer: answer["A"] == 3),
-        (_B_OTHER, lambda answer: answer["B"] == 4),
-        (_FAST_FIRST, lambda answer: answer["C"] != 3),
-        (_C_OTHER, lambda answer: answer["C"] == 1),
-        (_D_OTHER, lambda answer: answer["D"] == 5),
+        (
+            _has_four_numbers,
+            [3, 4, 1, 5],
+            'A dictionary is expected with a number from 1 to 6 for each of "A", "B", "C" and "D".',
+        ),
+        (
+            lambda answer: 6 not in answer.values(),
+            {"A": 3, "B": 6, "C": 1, "D": 5},
+            "Cause 6 shows before the first step: the loss starts far above ln 10. All four curves start at ln 10, "
+            "where a network that knows nothing belongs.",
+        ),
+        (
+            lambda answer: 2 not in answer.values(),
+            {"A": 3, "B": 4, "C": 2, "D": 5},
+            "Cause 2 makes the training loss jump about or stay near ln 10, because each step overshoots. In all four "
+            "the training loss falls, quickly or slowly.",
+        ),
+        (
+            lambda answer: (answer["B"], answer["D"]) != (5, 4),
+            {"A": 3, "B": 5, "C": 1, "D": 4},
+            "You have the two with a rising validation loss, but the wrong way round. Where there is something to "
+            "learn that holds for new digits, the validation loss falls first.",
+        ),
+        (
+            lambda answer: answer["A"] != 1,
+            {"A": 1, "B": 4, "C": 3, "D": 5},
+            "A: the curve lies above 1.461, but it has not come to rest. It is still falling when the training ends. A "
+            "fingerprint is a level that a curve cannot get below.",
+        ),
+        (
+            lambda answer: answer["A"] == 3,
+            {"A": 4, "B": 4, "C": 1, "D": 5},
+            "A: both losses fall together, almost in a straight line, and have not got far after 25 epochs. Nothing is "
+            "wrong with the direction of the steps: what about their size?",
+        ),
+        (
+            lambda answer: answer["B"] == 4,
+            {"A": 3, "B": 5, "C": 1, "D": 5},
+            "B: the training loss falls, so the network can learn these images. But on new digits it does worse than "
+            "one that knows nothing, from the first epochs on. What is it that it learns?",
+        ),
+        (
+            lambda answer: answer["C"] != 3,
+            {"A": 3, "B": 4, "C": 3, "D": 5},
+            "C: with steps too small, no part of the curve would be steep. This one falls fast and then hardly at all: "
+            "something holds it up.",
+        ),
+        (
+            lambda answer: answer["C"] == 1,
+            {"A": 3, "B": 4, "C": 5, "D": 5},
+            "C: even the training loss stays high. Read off the level that it approaches but never gets below; section "
+            "5.2 computed it for ten classes.",
+        ),
+        (
+            lambda answer: answer["D"] == 5,
+            {"A": 3, "B": 4, "C": 1, "D": 4},
+            "D: the training loss goes to 0. The validation loss falls well below ln 10 first, so what is learned "
+            "there holds for new digits too; then it turns. Section 5.3 has such a pair of curves.",
+        ),
     ],
     hints=(
-        "Ask each picture three things: where does it start, at which level does it stay, when do the two curves part?",
+        "Ask each image three things: where does it start, at which level does it stay, when do the two curves part?",
         "Two causes do not occur: one would make the loss start far above ln 10, the other would make it jump about.",
     ),
     remark="B reached a training loss as low as many an honest run. Only the validation loss gave it away.",
 )
 def causes():
     return {"A": 3, "B": 4, "C": 1, "D": 5}
-
-
-@causes.mistake(_A_NUMBER_EACH)
-def a_list():
-    return [3, 4, 1, 5]
-
-
-@causes.mistake(_STARTS_WELL)
-def unscaled():
-    return {"A": 3, "B": 6, "C": 1, "D": 5}
-
-
-@causes.mistake(_NOTHING_JUMPS)
-def too_large_a_rate():
-    return {"A": 3, "B": 4, "C": 2, "D": 5}
-
-
-@causes.mistake(_RISING_SWAPPED)
-def rising_swapped():
-    return {"A": 3, "B": 5, "C": 1, "D": 4}
-
-
-@causes.mistake(_STILL_FALLING)
-def level_not_reached():
-    return {"A": 1, "B": 4, "C": 3, "D": 5}
-
-
-@causes.mistake(_A_OTHER)
-def slow_means_nonsense():
-    return {"A": 4, "B": 4, "C": 1, "D": 5}
-
-
-@causes.mistake(_B_OTHER)
-def rising_means_by_heart():
-    return {"A": 3, "B": 5, "C": 1, "D": 5}
-
-
-@causes.mistake(_FAST_FIRST)
-def flat_means_small_steps():
-    return {"A": 3, "B": 4, "C": 3, "D": 5}
-
-
-@causes.mistake(_C_OTHER)
-def flat_means_few_pictures():
-    return {"A": 3, "B": 4, "C": 5, "D": 5}
-
-
-@causes.mistake(_D_OTHER)
-def gap_means_nonsense():
-    return {"A": 3, "B": 4, "C": 1, "D": 4}
 
 
 @function(
@@ -379,7 +296,7 @@ def keeps_the_last(losses, patience):
 
 
 @early_stopping.mistake(
-    "You return the best epoch first. Asked is the last epoch, then the one whose weights are kept."
+    "You return the best epoch first. The task asks for the last epoch, then the one whose weights are kept."
 )
 def swapped(losses, patience):
     return early_stopping.reference(losses, patience)[::-1]
@@ -475,7 +392,9 @@ def only_if_stopped(losses, patience):
     return (last, best) if last - best >= patience else None
 
 
-@early_stopping.mistake("You return the losses of the two epochs. Asked is which epochs these are, counted from 1.")
+@early_stopping.mistake(
+    "You return the losses of the two epochs. The task asks which epochs these are, counted from 1."
+)
 def losses_themselves(losses, patience):
     last, best = early_stopping.reference(losses, patience)
     return losses[last - 1], losses[best - 1]
@@ -494,9 +413,9 @@ def equal_is_a_record(losses, patience):
 
 @quiz(
     because="Evaluate the training digits after training, without dropout and shifts, and the order is the usual one.",
-    hints=("On which pictures, and with which layers switched on, is each of the two numbers measured?",),
+    hints=("On which images, and with which layers switched on, is each of the two numbers measured?",),
     A="A leak would raise the validation score, but nothing here points to one: the other number is low, for a reason.",
-    C="Underfitting shows when a network does poorly on the training pictures without shifts and dropout. Was this "
+    C="Underfitting shows when a network does poorly on the training images without shifts and dropout. Was this "
     "measured?",
 )
 def q2():
@@ -504,11 +423,11 @@ def q2():
 
 
 def _outputs(network, factor: float) -> np.ndarray:
-    """Return what a network answers to the test digits, multiplied by `factor`: (1000, 10)."""
+    """Return the outputs of a network for the test digits, multiplied by `factor`: (1000, 10)."""
     from course_utils.datasets import digits
 
-    pictures = digits().test.images[..., None] * np.float32(factor)
-    return network.predict(pictures, batch_size=100, verbose=0)
+    images = digits().test.images[..., None] * np.float32(factor)
+    return network.predict(images, batch_size=100, verbose=0)
 
 
 def _accuracy(network, factor: float = 1.0) -> float:
@@ -528,42 +447,90 @@ def _loss(network, factor: float = 1.0) -> float:
     return float(-np.log(of_the_truth.clip(1e-7)).mean())
 
 
-_OTHER_INPUT = (
-    "The network does not take grey pictures of 28 × 28 pixels with one channel: begin with `keras.Input((28, 28, 1))`."
-)
-_OTHER_OUTPUT = "The network must answer with ten numbers a picture, one for each digit."
-_TOO_LARGE = (
-    "The network has 50,000 parameters or more. `model.summary()` shows where they are; section 5.1 shows which layer "
-    "to suspect, and what makes the row after `Flatten` shorter."
-)
-_GUESSES = (
-    "The network guesses. Either it has not been trained, or its training went wrong: run the checks of section 5.2."
-)
-_SCALED_OUTSIDE = (
-    "The network does better if the pixels are divided by 255 before it gets them. Either you trained it on such "
-    "pixels, or it has no scaling at all and is far too sure of itself. Put `layers.Rescaling(1 / 255)` in front, and "
-    "train on 0…255."
-)
-_NOT_YET = (
-    "The network is small enough and has learned, but it reads no more than 97 % of the test digits. Two things help: "
-    "more varied training pictures (section 5.4), and a second look at where the parameters are spent."
-)
+def _no_channel_axis():
+    import keras
+    from keras import layers
+
+    return keras.Sequential([keras.Input((28, 28)), layers.Flatten(), layers.Dense(10)])
+
+
+def _hidden_layer_after_flatten():
+    from keras import layers
+
+    return _dense_only(layers.Conv2D(16, 3, activation="relu"), layers.MaxPooling2D(), layers.Conv2D(64, 3))
+
+
+def _untrained():
+    from keras import layers
+
+    return _dense_only(layers.Rescaling(1 / 255), layers.Conv2D(8, 3, strides=2, activation="relu"))
+
+
+def _scaled_outside():
+    import keras
+
+    # The weights of a network that has only seen 0…1: the solution without its first layer.
+    return keras.Sequential([keras.Input((28, 28, 1)), *small_model.right_answer.layers[1:]])
+
+
+def _no_convolution():
+    import keras
+    from keras import layers
+
+    from course_utils.datasets import digits
+
+    keras.utils.set_random_seed(5)
+    network = _dense_only(layers.Rescaling(1 / 255), activation=None)  # logits are fine too
+    network.compile(keras.optimizers.Adam(0.01), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    network.fit(digits().train.images[..., None], digits().train.labels, batch_size=100, verbose=0)
+    return network
 
 
 @model(
     rules=[
-        (_OTHER_INPUT, lambda network: network.input_shape[1:] in ((28, 28, 1), (None, None, 1))),
-        (_OTHER_OUTPUT, lambda network: network.output_shape[1:] == (10,)),
-        (_TOO_LARGE, lambda network: network.count_params() < 50_000),
-        (_GUESSES, lambda network: max(_accuracy(network), _accuracy(network, 1 / 255)) > 0.5),
-        (_SCALED_OUTSIDE, lambda network: _loss(network) <= _loss(network, 1 / 255)),
-        (_NOT_YET, lambda network: _accuracy(network) > 0.97),
+        (
+            lambda network: network.input_shape[1:] in ((28, 28, 1), (None, None, 1)),
+            _no_channel_axis,
+            "The network does not take grey images of 28 × 28 pixels with one channel: begin with `keras.Input((28, "
+            "28, 1))`.",
+        ),
+        (
+            lambda network: network.output_shape[1:] == (10,),
+            lambda: _dense_only(outputs=1),
+            "The network must have ten outputs per image, one for each digit.",
+        ),
+        (
+            lambda network: network.count_params() < 50_000,
+            _hidden_layer_after_flatten,
+            "The network has 50,000 parameters or more. `model.summary()` shows where they are; section 5.1 shows "
+            "which layer to suspect, and what makes the row after `Flatten` shorter.",
+        ),
+        (
+            lambda network: max(_accuracy(network), _accuracy(network, 1 / 255)) > 0.5,
+            _untrained,
+            "The network guesses. Either it has not been trained, or its training went wrong: run the checks of "
+            "section 5.2.",
+        ),
+        (
+            lambda network: _loss(network) <= _loss(network, 1 / 255),
+            _scaled_outside,
+            "The network does better if the pixels are divided by 255 before it gets them. Either you trained it on "
+            "such pixels, or it has no scaling at all and is far too sure of itself. Put `layers.Rescaling(1 / 255)` "
+            "in front, and train on 0…255.",
+        ),
+        (
+            lambda network: _accuracy(network) > 0.97,
+            _no_convolution,
+            "The network is small enough and has learned, but it reads no more than 97 % of the test digits. Two "
+            "things help: more varied training images (section 5.4), and a second look at where the parameters are "
+            "spent.",
+        ),
     ],
     hints=(
         "Leave out the hidden dense layer: conv, pool, conv, pool, flatten, and at once ten outputs. Windows of 5 × 5 "
         "leave a smaller map than windows of 3 × 3.",
-        "Move the training digits by −2, 0 or 2 pixels down and right with `np.roll`: nine copies, 31,500 pictures. "
-        "Two epochs on them are enough, with a cosine rate from 0.004.",
+        "Move the training digits by −2, 0 or 2 pixels down and right with `np.roll`: nine copies, 31,500 images. Two "
+        "epochs on them are enough, with a cosine rate from 0.004.",
     ),
     remark="Nobody keeps you from checking twenty networks on the same 1,000 digits. But the best of twenty owes part "
     "of its score to luck: choose by the validation digits.",
@@ -605,55 +572,6 @@ def _dense_only(*inside, outputs: int = 10, activation: str | None = "softmax"):
 
     body = [*inside, layers.Flatten(), layers.Dense(outputs, activation=activation)]
     return keras.Sequential([keras.Input((28, 28, 1)), *body])
-
-
-@small_model.mistake(_OTHER_INPUT)
-def no_channel_axis():
-    import keras
-    from keras import layers
-
-    return keras.Sequential([keras.Input((28, 28)), layers.Flatten(), layers.Dense(10)])
-
-
-@small_model.mistake(_OTHER_OUTPUT)
-def one_number():
-    return _dense_only(outputs=1)
-
-
-@small_model.mistake(_TOO_LARGE)
-def hidden_layer_after_flatten():
-    from keras import layers
-
-    return _dense_only(layers.Conv2D(16, 3, activation="relu"), layers.MaxPooling2D(), layers.Conv2D(64, 3))
-
-
-@small_model.mistake(_GUESSES)
-def untrained():
-    from keras import layers
-
-    return _dense_only(layers.Rescaling(1 / 255), layers.Conv2D(8, 3, strides=2, activation="relu"))
-
-
-@small_model.mistake(_SCALED_OUTSIDE)
-def scaled_outside():
-    import keras
-
-    # The weights of a network that has only seen 0…1: the solution without its first layer.
-    return keras.Sequential([keras.Input((28, 28, 1)), *small_model.right_answer.layers[1:]])
-
-
-@small_model.mistake(_NOT_YET)
-def no_convolution():
-    import keras
-    from keras import layers
-
-    from course_utils.datasets import digits
-
-    keras.utils.set_random_seed(5)
-    network = _dense_only(layers.Rescaling(1 / 255), activation=None)  # logits are fine too
-    network.compile(keras.optimizers.Adam(0.01), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    network.fit(digits().train.images[..., None], digits().train.labels, batch_size=100, verbose=0)
-    return network
 
 
 @quiz(

@@ -7,7 +7,7 @@ from course_utils.exercises.engine import function, model, quiz
 
 def _stacks() -> list[tuple[np.ndarray]]:
     random = np.random.default_rng(6)
-    small = np.array([[[[1.0, 0.0], [3.0, 8.0]], [[5.0, 0.0], [7.0, 0.0]]]])  # one picture, 2 × 2 places, 2 channels
+    small = np.array([[[[1.0, 0.0], [3.0, 8.0]], [[5.0, 0.0], [7.0, 0.0]]]])  # one image, 2 × 2 positions, 2 channels
     return [
         (small,),
         (random.integers(0, 9, (3, 4, 5, 2)).astype(np.float32),),
@@ -18,10 +18,10 @@ def _stacks() -> list[tuple[np.ndarray]]:
 @function(
     inputs=_stacks,
     hints=(
-        "Places are axes 1 and 2. NumPy takes several axes at once: `axis=(1, 2)`.",
-        "`np.concatenate([…, …], axis=1)` puts two arrays (pictures, channels) side by side.",
+        "Positions are axes 1 and 2. NumPy takes several axes at once: `axis=(1, 2)`.",
+        "`np.concatenate([…, …], axis=1)` puts two arrays (images, channels) side by side.",
     ),
-    remark="The mean says how much of a feature a picture holds, the maximum whether it is anywhere at all.",
+    remark="The mean says how much of a feature an image holds, the maximum whether it is anywhere at all.",
 )
 def mean_and_maximum(maps):
     return np.concatenate([maps.mean(axis=(1, 2)), maps.max(axis=(1, 2))], axis=1)
@@ -43,7 +43,7 @@ def only_maxima(maps):
 
 
 @mean_and_maximum.mistake(
-    "You sum up over the channels. A channel is a feature and must stay; the places, axes 1 and 2, go."
+    "You sum up over the channels. A channel is a feature and must stay; the positions, axes 1 and 2, go."
 )
 def over_channels(maps):
     flat = maps.reshape(len(maps), -1, maps.shape[3])
@@ -51,8 +51,8 @@ def over_channels(maps):
 
 
 @mean_and_maximum.mistake(
-    "The pictures are stacked on top of each other: with `axis=0` the maxima of all pictures come after the means of "
-    "all. Side by side is `axis=1`."
+    "The images are stacked on top of each other: with `axis=0` the maxima of all images come after the means of all. "
+    "Side by side is `axis=1`."
 )
 def stacked(maps):
     return np.concatenate([maps.mean(axis=(1, 2)), maps.max(axis=(1, 2))])
@@ -66,12 +66,12 @@ def taking_turns(maps):
     return np.stack([maps.mean(axis=(1, 2)), maps.max(axis=(1, 2))], axis=2).reshape(len(maps), -1)
 
 
-@mean_and_maximum.mistake("You sum up over the pictures as well: each picture keeps a row of its own.")
-def over_pictures(maps):
+@mean_and_maximum.mistake("You sum up over the images as well: each image keeps a row of its own.")
+def over_images(maps):
     return np.concatenate([maps.mean(axis=(0, 1, 2)), maps.max(axis=(0, 1, 2))])
 
 
-@mean_and_maximum.mistake("You add up the places. Their mean does not grow with the size of the map; a sum does.")
+@mean_and_maximum.mistake("You add up the positions. Their mean does not grow with the size of the map; a sum does.")
 def sums(maps):
     return np.concatenate([maps.sum(axis=(1, 2)), maps.max(axis=(1, 2))], axis=1)
 
@@ -81,8 +81,8 @@ def sums(maps):
     hints=("What did the three lines of the left panel in section 6.5 have in common, and what not?",),
     A="A network takes any number. Its shape is checked, the range of its numbers is not.",
     C="A frozen network computes finite numbers from 0…255 as well, and the head standardises them. Nothing overflows.",
-    D="The head can rescale what comes out of the network, but the maps in between have already answered to pictures "
-    "far outside what they were trained on.",
+    D="The head can rescale what comes out of the network, but the maps in between have already been computed from "
+    "images far outside what they were trained on.",
 )
 def q1():
     return "B"
@@ -114,14 +114,13 @@ def as_dense(mean, scale, w, b):
 
 @as_dense.mistake(
     "The bias is still that of the regression. It belongs to features whose mean is 0; features as they are have "
-    "another "
-    "one, and the bias must make up for it."
+    "another one, and the bias must make up for it."
 )
 def old_bias(mean, scale, w, b):
     return (w / scale)[:, None], np.array([b])
 
 
-@as_dense.mistake("The bias has the wrong sign in its second part: the mean was *subtracted* from the features.")
+@as_dense.mistake("The second term of the bias has the wrong sign: the mean was *subtracted* from the features.")
 def plus_the_mean(mean, scale, w, b):
     return (w / scale)[:, None], np.array([b + (w / scale) @ mean])
 
@@ -155,9 +154,8 @@ def bias_first(mean, scale, w, b):
 
 
 @as_dense.mistake(
-    "The numbers are right, the shape of the kernel is not: (features,) instead of (features, 1). A dense layer "
-    "keeps one "
-    "column for each output; `kernel[:, None]` makes one."
+    "The numbers are right, the shape of the kernel is not: (features,) instead of (features, 1). A dense layer keeps "
+    "one column for each output; `kernel[:, None]` makes one."
 )
 def flat_kernel(mean, scale, w, b):
     kernel, bias = as_dense.reference(mean, scale, w, b)
@@ -165,46 +163,15 @@ def flat_kernel(mean, scale, w, b):
 
 
 @quiz(
-    because="The two losses are of the same pictures and the same weights. Only how batch normalisation gets its "
-    "mean and "
-    "spread differs between `fit` and `predict`, and with it everything behind.",
-    hints=(
-        "Both numbers are about the *training* pictures. Which layers behave differently in `fit` and in `predict`?",
-    ),
-    A="Overfitting shows between training and *other* pictures. Here both losses are of the same training pictures.",
+    because="The two losses are of the same images and the same weights. Only how batch normalisation gets its mean "
+    "and variance differs between `fit` and `predict`, and with it everything after it.",
+    hints=("Both numbers are about the *training* images. Which layers behave differently in `fit` and in `predict`?",),
+    A="Overfitting shows between training and *other* images. Here both losses are of the same training images.",
     B="A network that has not arrived yet reports a high loss in `fit` as well.",
     D="Dropout makes the loss in `fit` higher than in `predict`, not lower: it disturbs the network while it learns.",
 )
 def q2():
     return "C"
-
-
-_OTHER_INPUT = "The network takes other pictures than 96 × 96 with three channels: give `input_shape=(96, 96, 3)`."
-_OTHER_OUTPUT = "The network must end in one number a picture: `Dense(1)` after the average over all places."
-_NO_BASE = (
-    "There is no MobileNetV2 in it: layers such as `block_13_expand` are missing. Use "
-    "`keras.applications.MobileNetV2(include_top=False, …)`, unwrapped or as a layer."
-)
-_FLATTENED = (
-    "The dense layer gets more than the 1,280 averages: with `Flatten` it reads each place of the map by itself. Use "
-    '`GlobalAveragePooling2D`, or `pooling="avg"` of MobileNetV2.'
-)
-_ACTIVATION = "The last layer has an activation: the task wants the plain number, and the loss gets `from_logits=True`."
-_HEAD_FROZEN = "Your dense layer is frozen too, so nothing could learn the new task: it must stay trainable."
-_ALL_FROZEN = (
-    "Everything in the base is frozen. From `block_13_expand` on the layers may learn; `trainable` of a whole network "
-    "decides for all its layers, so set it to True first and then freeze single layers."
-)
-_EARLY_LEARN = (
-    "Layers before `block_13_expand` may learn. Go through `base.layers` in their order and freeze all that come "
-    "before that one."
-)
-_NORM_LEARNS = (
-    "Batch normalisation layers behind the cut may learn: that is the trap of section 6.7. Freeze every layer that "
-    "is a "
-    "`keras.layers.BatchNormalization`, wherever it stands."
-)
-_LATE_FROZEN = "Some convolutions behind the cut are frozen; of these layers only batch normalisation stays at rest."
 
 
 def _flat(network) -> list:
@@ -218,7 +185,7 @@ def _flat(network) -> list:
 
 
 def _base(network) -> tuple[list, list]:
-    """Return the layers with weights before and behind the cut; the head's dense layer is in neither."""
+    """Return the layers with weights before and after the cut; the head's dense layer is in neither."""
     import keras
 
     layers = [layer for layer in _flat(network) if layer.weights and not isinstance(layer, keras.layers.Dense)]
@@ -250,18 +217,92 @@ def _ends_plainly(network) -> bool:
     return isinstance(last, keras.layers.Dense) and last.activation is keras.activations.linear
 
 
+def _no_base():
+    import keras
+    from keras import layers
+
+    entry = keras.Input((96, 96, 3))
+    return keras.Model(entry, layers.Dense(1)(layers.GlobalAveragePooling2D()(layers.Conv2D(1280, 3)(entry))))
+
+
+def _head_frozen():
+    network = _wrong_network(_correctly)
+    network.layers[-1].trainable = False
+    return network
+
+
+def _base_frozen():
+    def freeze(base, cut: int) -> None:
+        base.trainable = False
+
+    return _wrong_network(freeze)
+
+
+def _one_block_only():
+    def freeze(base, cut: int) -> None:
+        for index, layer in enumerate(base.layers):
+            layer.trainable = cut <= index < cut + 9 and not _is_norm(layer)
+
+    return _wrong_network(freeze)
+
+
 @model(
     rules=[
-        (_OTHER_INPUT, lambda network: network.input_shape[1:] == (96, 96, 3)),
-        (_OTHER_OUTPUT, lambda network: network.output_shape[1:] == (1,)),
-        (_NO_BASE, lambda network: len(_base(network)[0]) > 50),
-        (_ACTIVATION, _ends_plainly),
-        (_FLATTENED, lambda network: _dense(network)[0].kernel.shape[0] == 1280),
-        (_HEAD_FROZEN, lambda network: _learns(_dense(network)[-1])),
-        (_ALL_FROZEN, lambda network: any(_learns(layer) for half in _base(network) for layer in half)),
-        (_EARLY_LEARN, lambda network: not any(map(_learns, _base(network)[0]))),
-        (_NORM_LEARNS, lambda network: not any(_learns(layer) for layer in _base(network)[1] if _is_norm(layer))),
-        (_LATE_FROZEN, lambda network: all(_learns(layer) for layer in _base(network)[1] if not _is_norm(layer))),
+        (
+            lambda network: network.input_shape[1:] == (96, 96, 3),
+            lambda: _wrong_network(_correctly, size=160),
+            "The network takes other images than 96 × 96 with three channels: give `input_shape=(96, 96, 3)`.",
+        ),
+        (
+            lambda network: network.output_shape[1:] == (1,),
+            lambda: _wrong_network(_correctly, outputs=2),
+            "The network must end in one number per image: `Dense(1)` after the average over all positions.",
+        ),
+        (
+            lambda network: len(_base(network)[0]) > 50,
+            _no_base,
+            "There is no MobileNetV2 in it: layers such as `block_13_expand` are missing. Use "
+            "`keras.applications.MobileNetV2(include_top=False, …)`, unwrapped or as a layer.",
+        ),
+        (
+            _ends_plainly,
+            lambda: _wrong_network(_correctly, activation="sigmoid"),
+            "The last layer has an activation: the task wants the plain number, and the loss gets `from_logits=True`.",
+        ),
+        (
+            lambda network: _dense(network)[0].kernel.shape[0] == 1280,
+            lambda: _wrong_network(_correctly, flat=True),
+            "The dense layer gets more than the 1,280 averages: with `Flatten` it reads each position of the map by "
+            'itself. Use `GlobalAveragePooling2D`, or `pooling="avg"` of MobileNetV2.',
+        ),
+        (
+            lambda network: _learns(_dense(network)[-1]),
+            _head_frozen,
+            "Your dense layer is frozen too, so nothing could learn the new task: it must stay trainable.",
+        ),
+        (
+            lambda network: any(_learns(layer) for half in _base(network) for layer in half),
+            _base_frozen,
+            "Everything in the base is frozen. From `block_13_expand` on the layers may learn; `trainable` of a whole "
+            "network decides for all its layers, so set it to True first and then freeze single layers.",
+        ),
+        (
+            lambda network: not any(map(_learns, _base(network)[0])),
+            lambda: _wrong_network(lambda base, cut: None),
+            "Layers before `block_13_expand` may learn. Go through `base.layers` in their order and freeze all that "
+            "come before that one.",
+        ),
+        (
+            lambda network: not any(_learns(layer) for layer in _base(network)[1] if _is_norm(layer)),
+            lambda: _wrong_network(_from),
+            "Batch normalisation layers after the cut may learn: that is the trap of section 6.7. Freeze every layer "
+            "that is a `keras.layers.BatchNormalization`, wherever it stands.",
+        ),
+        (
+            lambda network: all(_learns(layer) for layer in _base(network)[1] if not _is_norm(layer)),
+            _one_block_only,
+            "Some convolutions after the cut are frozen; of these layers only batch normalisation stays frozen.",
+        ),
     ],
     hints=(
         "Build the base, then walk through `base.layers` with a flag that turns true at the layer named "
@@ -284,7 +325,7 @@ def ready():
 
 
 def _wrong_network(freeze, size: int = 96, outputs: int = 1, activation: str | None = None, flat: bool = False):
-    """Build a network for the known mistakes: `freeze(base, place of the cut)` sets what learns."""
+    """Build a network for the known mistakes: `freeze(base, index of the cut)` sets what learns."""
     import keras
 
     base = keras.applications.MobileNetV2(weights=None, include_top=False, input_shape=(size, size, 3))
@@ -293,90 +334,24 @@ def _wrong_network(freeze, size: int = 96, outputs: int = 1, activation: str | N
     return keras.Model(base.input, keras.layers.Dense(outputs, activation=activation)(pooling(base.output)))
 
 
-def _rightly(base, cut: int) -> None:
-    for place, layer in enumerate(base.layers):
-        layer.trainable = place >= cut and not _is_norm(layer)
+def _correctly(base, cut: int) -> None:
+    for index, layer in enumerate(base.layers):
+        layer.trainable = index >= cut and not _is_norm(layer)
 
 
 def _from(base, cut: int) -> None:
-    for place, layer in enumerate(base.layers):
-        layer.trainable = place >= cut
-
-
-@ready.mistake(_OTHER_INPUT)
-def other_size():
-    return _wrong_network(_rightly, size=160)
-
-
-@ready.mistake(_OTHER_OUTPUT)
-def two_outputs():
-    return _wrong_network(_rightly, outputs=2)
-
-
-@ready.mistake(_NO_BASE)
-def no_base():
-    import keras
-    from keras import layers
-
-    entry = keras.Input((96, 96, 3))
-    return keras.Model(entry, layers.Dense(1)(layers.GlobalAveragePooling2D()(layers.Conv2D(1280, 3)(entry))))
-
-
-@ready.mistake(_ACTIVATION)
-def with_sigmoid():
-    return _wrong_network(_rightly, activation="sigmoid")
-
-
-@ready.mistake(_FLATTENED)
-def flattened():
-    return _wrong_network(_rightly, flat=True)
-
-
-@ready.mistake(_HEAD_FROZEN)
-def head_frozen():
-    network = _wrong_network(_rightly)
-    network.layers[-1].trainable = False
-    return network
-
-
-@ready.mistake(_ALL_FROZEN)
-def base_frozen():
-    def freeze(base, cut: int) -> None:
-        base.trainable = False
-
-    return _wrong_network(freeze)
-
-
-@ready.mistake(_EARLY_LEARN)
-def everything_learns():
-    return _wrong_network(lambda base, cut: None)
-
-
-@ready.mistake(_NORM_LEARNS)
-def norm_learns():
-    return _wrong_network(_from)
-
-
-@ready.mistake(_LATE_FROZEN)
-def one_block_only():
-    def freeze(base, cut: int) -> None:
-        for place, layer in enumerate(base.layers):
-            layer.trainable = cut <= place < cut + 9 and not _is_norm(layer)
-
-    return _wrong_network(freeze)
+    for index, layer in enumerate(base.layers):
+        layer.trainable = index >= cut
 
 
 @quiz(
-    because="It costs minutes, needs no choice that you cannot check, and tells you whether more is worth the "
-    "effort: if "
-    "a sixth machine looks different, flexibility will not help.",
-    hints=("What is scarce here: pictures, or flexibility of the network?",),
-    A="300 pictures of five machines are learned by heart by a network that may change all its layers. Section 6.6 "
-    "showed what that does for the next machine.",
-    B="For pictures so far from photos of things the last layer knows least, and one split of five machines can "
-    "mislead.",
-    D="ImageNet has no X-rays, but it has edges and textures. Finding these again from 300 pictures is the hardest "
-    "way.",
+    because="It costs minutes, needs no choice that you cannot check, and tells you whether more is worth the effort: "
+    "if a sixth machine looks different, flexibility will not help.",
+    hints=("What is scarce here: images, or flexibility of the network?",),
+    A="A network that may change all its layers memorises 300 images of five machines. Section 6.6 showed what that "
+    "does for the next machine.",
+    B="For images so far from photos of things the last layer knows least, and one split of five machines can mislead.",
+    D="ImageNet has no X-rays, but it has edges and textures. Finding these again from 300 images is the hardest way.",
 )
 def q3():
     return "C"

@@ -58,11 +58,11 @@ def one_for_nothing(found, false_alarm, missed):
 @scores.mistake("You divide by all three counts together. That is neither the number of alarms nor of defective cells.")
 def by_all(found, false_alarm, missed):
     total = found + false_alarm + missed
-    share = found / total if total else 0.0
-    return share, share, share
+    fraction = found / total if total else 0.0
+    return fraction, fraction, fraction
 
 
-@scores.mistake("These are percentages. Give shares between 0 and 1.")
+@scores.mistake("These are percentages. Give fractions between 0 and 1.")
 def percentages(found, false_alarm, missed):
     return tuple(100 * number for number in scores.reference(found, false_alarm, missed))
 
@@ -70,8 +70,8 @@ def percentages(found, false_alarm, missed):
 @quiz(
     because="“Never a tumour” is right in 99 % and finds none. Only beside that does 98.5 % show what it is: less than "
     "not looking, unless it buys recall.",
-    hints=("What does a program score that answers the same for every picture?",),
-    A="1.5 % of mistakes sounds little. But how many mistakes does a program make that never looks at a picture?",
+    hints=("What does a program score that predicts the same for every image?",),
+    A="1.5 % of mistakes sounds little. But how many mistakes does a program make that never looks at an image?",
     B="A larger test set would pin the 98.5 % down more closely. It would not say what the number is worth.",
     D="Nothing here points to a leak. The number can be honest, and still worthless.",
 )
@@ -83,26 +83,29 @@ def q1():
     inputs=lambda: [(0.8, 2), (0.5, 5), (0.95, 1.5), (0.9, 1), (0.99, 4), (0.7, 10)],
     hints=(
         "Solve 1.96 · √(p(1 − p)/n) = width for n. Mind that the width is given in points: 2 points are 0.02.",
-        "n = p(1 − p) · (1.96 / width)². A whole number is asked, and one picture too few is too wide: `np.ceil`.",
+        "n = p(1 − p) · (1.96 / width)². The task asks for a whole number, and one image too few is too wide: "
+        "`np.ceil`.",
     ),
-    remark="Half the width needs four times the pictures. And that is for independent ones: siblings count for less.",
+    remark="Half the width needs four times the images. And that is for independent ones: siblings count for less.",
 )
 def pictures_needed(share, points):
     width = points / 100
     return int(np.ceil(share * (1 - share) * (1.96 / width) ** 2))
 
 
-@pictures_needed.mistake("You rounded down or to the nearest: with one picture too few it is too wide. Round up.")
+@pictures_needed.mistake("You rounded down or to the nearest: with one image too few it is too wide. Round up.")
 def rounded_down(share, points):
     return math.floor(share * (1 - share) * (1.96 / (points / 100)) ** 2)
 
 
-@pictures_needed.mistake("You took 2 instead of 1.96. As a rule of thumb that will do; here the exact factor is asked.")
+@pictures_needed.mistake(
+    "You took 2 instead of 1.96. As a rule of thumb that will do; the task asks for the exact factor."
+)
 def two_for_196(share, points):
     return math.ceil(share * (1 - share) * (2 / (points / 100)) ** 2)
 
 
-@pictures_needed.mistake("A number of pictures is whole: round up, with `np.ceil`.")
+@pictures_needed.mistake("A number of images is whole: round up, with `np.ceil`.")
 def unrounded(share, points):
     return share * (1 - share) * (1.96 / (points / 100)) ** 2
 
@@ -112,14 +115,12 @@ def without_196(share, points):
     return math.ceil(share * (1 - share) / (points / 100) ** 2)
 
 
-@pictures_needed.mistake("You took the points as a share: 2 points are 0.02, not 2.")
+@pictures_needed.mistake("You took the points as a fraction: 2 points are 0.02, not 2.")
 def points_as_share(share, points):
     return math.ceil(share * (1 - share) * (1.96 / points) ** 2)
 
 
-@pictures_needed.mistake(
-    "The square is missing: n stands under a root, so half the width takes four times the pictures."
-)
+@pictures_needed.mistake("The square is missing: n stands under a root, so half the width takes four times the images.")
 def without_square(share, points):
     return math.ceil(share * (1 - share) * 1.96 / (points / 100))
 
@@ -129,7 +130,7 @@ def keeps_the_root(share, points):
     return math.ceil(math.sqrt(share * (1 - share)) * (1.96 / (points / 100)) ** 2)
 
 
-@pictures_needed.mistake("You took p = 0.5 whatever the share is: that is the worst case. The share is given.")
+@pictures_needed.mistake("You took p = 0.5 whatever `share` is: that is the worst case. `share` is given.")
 def worst_case(share, points):
     return math.ceil(0.25 * (1.96 / (points / 100)) ** 2)
 
@@ -140,24 +141,15 @@ def half_the_width(share, points):
 
 
 @quiz(
-    because="Thirty patients are thirty pieces of evidence, however many slices each has. Draw patients.",
+    because="Thirty patients are thirty pieces of evidence, however many slices each has. Resample patients.",
     hints=("What would be new if you could repeat the test: other slices of these patients, or other patients?",),
-    A="More draws make the ends of the interval steadier, not truer: each draw still treats siblings as news.",
+    A="More samples make the ends of the interval steadier, not truer: each sample still treats siblings as "
+    "independent.",
     C="The formula also takes the 6,000 slices for independent ones, so it is just as narrow.",
     D="Whether the split leaks is another question. Here the patients are new, and the interval is still too narrow.",
 )
 def q2():
     return "B"
-
-
-_NUMBERS = "A set of line numbers is expected, such as {4, 5}: whole numbers from 1 to 8."
-_EVERYTHING = "Not every line is at fault. Name only lines that use what they must not know, or share out wrongly."
-_SCALER = "One is missing among the first three lines: what does the scaler learn from, and what must it not have seen?"
-_SPLIT = "One is missing: how do lines 2 and 3 share out the cells? Remember the modules."
-_THRESHOLD = "One is missing after line 5: something is chosen there. On which cells?"
-_MODEL = "Line 4 is sound: the model learns from the training rows only. What it is given was prepared before."
-_ASKING = "Line 5 is sound: asking a model for the probabilities of test cells is what a test is for."
-_CANDIDATES = "Line 6 is sound: it only writes down which thresholds may be tried."
 
 
 def _is_lines(answer) -> bool:
@@ -166,63 +158,52 @@ def _is_lines(answer) -> bool:
 
 @value(
     rules=[
-        (_NUMBERS, _is_lines),
-        (_EVERYTHING, lambda lines: len(set(lines)) < 7),
-        (_MODEL, lambda lines: 4 not in lines),
-        (_ASKING, lambda lines: 5 not in lines),
-        (_CANDIDATES, lambda lines: 6 not in lines),
-        (_SCALER, lambda lines: 1 in lines),
-        (_SPLIT, lambda lines: 2 in lines or 3 in lines),
-        (_THRESHOLD, lambda lines: 7 in lines or 8 in lines),
+        (_is_lines, {"1", "7"}, "A set of line numbers is expected, such as {4, 5}: whole numbers from 1 to 8."),
+        (
+            lambda lines: len(set(lines)) < 7,
+            {1, 2, 3, 4, 5, 6, 7, 8},
+            "Not every line is at fault. Name only lines that use what they must not know, or split wrongly.",
+        ),
+        (
+            lambda lines: 4 not in lines,
+            {1, 2, 4, 7},
+            "Line 4 is sound: the model learns from the training rows only. What it is given was prepared before.",
+        ),
+        (
+            lambda lines: 5 not in lines,
+            {2, 5, 7},
+            "Line 5 is sound: asking a model for the probabilities of test cells is what a test is for.",
+        ),
+        (
+            lambda lines: 6 not in lines,
+            {1, 2, 6, 7},
+            "Line 6 is sound: it only writes down which thresholds may be tried.",
+        ),
+        (
+            lambda lines: 1 in lines,
+            {2, 7},
+            "One is missing among the first three lines: what does the scaler learn from, and what must it not have "
+            "seen?",
+        ),
+        (
+            lambda lines: 2 in lines or 3 in lines,
+            {1, 7},
+            "One is missing: how do lines 2 and 3 split the cells? Remember the modules.",
+        ),
+        (
+            lambda lines: 7 in lines or 8 in lines,
+            {1, 2},
+            "One is missing after line 5: something is chosen there. On which cells?",
+        ),
     ],
     hints=(
         "For each line ask: does it use a test cell to decide anything? And: do training and test share modules?",
         "One line is at fault before the split, one of the two lines of the split, and one where something is chosen.",
     ),
-    remark="The scaler belongs into a pipeline, the split goes by module, the threshold is chosen on validation.",
+    remark="The scaler belongs in a pipeline, the split goes by module, the threshold is chosen on validation.",
 )
 def leaks():
     return {1, 2, 7}
-
-
-@leaks.mistake(_NUMBERS)
-def as_text():
-    return {"1", "7"}
-
-
-@leaks.mistake(_EVERYTHING)
-def everything():
-    return {1, 2, 3, 4, 5, 6, 7, 8}
-
-
-@leaks.mistake(_SCALER)
-def no_scaler():
-    return {2, 7}
-
-
-@leaks.mistake(_SPLIT)
-def no_split():
-    return {1, 7}
-
-
-@leaks.mistake(_THRESHOLD)
-def no_threshold():
-    return {1, 2}
-
-
-@leaks.mistake(_MODEL)
-def blames_the_model():
-    return {1, 2, 4, 7}
-
-
-@leaks.mistake(_ASKING)
-def blames_asking():
-    return {2, 5, 7}
-
-
-@leaks.mistake(_CANDIDATES)
-def blames_candidates():
-    return {1, 2, 6, 7}
 
 
 def _cells_for_threshold(seed, count):
@@ -244,8 +225,8 @@ def _cells_for_threshold(seed, count):
     ],
     hints=(
         "For one threshold: which cells raise an alarm, which of them are false, which defective ones are missed?",
-        "Write the cost of one threshold as a function, then go through the candidates and keep the cheapest; "
-        "of equally cheap ones the lowest.",
+        "Write the cost of one threshold as a function, then go through the candidates and keep the cheapest; of "
+        "equally cheap ones the lowest.",
     ),
     remark="`cheapest_threshold` in `course_utils.evaluation` does this, with a finer choice among equals.",
 )
@@ -276,7 +257,7 @@ def strictly_above(probabilities, labels, missed, false_alarm, candidates):
     return choose_threshold.reference(probabilities - 1e-9, labels, missed, false_alarm, candidates)
 
 
-@choose_threshold.mistake("Of equally cheap thresholds the lowest is asked. You take the highest.")
+@choose_threshold.mistake("You take the highest of equally cheap thresholds. The task asks for the lowest.")
 def highest_of_equals(probabilities, labels, missed, false_alarm, candidates):
     def cost(threshold):
         alarm = probabilities >= threshold
@@ -285,7 +266,7 @@ def highest_of_equals(probabilities, labels, missed, false_alarm, candidates):
     return min(sorted(candidates, reverse=True), key=cost)
 
 
-@choose_threshold.mistake("Of equally cheap thresholds you take the first in the list. The lowest is asked.")
+@choose_threshold.mistake("You take the first in the list of equally cheap thresholds. The task asks for the lowest.")
 def first_of_equals(probabilities, labels, missed, false_alarm, candidates):
     def cost(threshold):
         alarm = probabilities >= threshold
@@ -299,20 +280,20 @@ def counts_mistakes(probabilities, labels, missed, false_alarm, candidates):
     return choose_threshold.reference(probabilities, labels, 1, 1, candidates)
 
 
-@choose_threshold.mistake("You return the lowest cost. Asked is the threshold that has it.")
+@choose_threshold.mistake("You return the lowest cost. The task asks for the threshold that has it.")
 def cost_itself(probabilities, labels, missed, false_alarm, candidates):
     best = choose_threshold.reference(probabilities, labels, missed, false_alarm, candidates)
     alarm = probabilities >= best
     return missed * np.sum(~alarm & (labels == 1)) + false_alarm * np.sum(alarm & (labels == 0))
 
 
-@choose_threshold.mistake("You return a position in the list. Asked is the threshold that stands there.")
+@choose_threshold.mistake("You return a position in the list. The task asks for the threshold at that position.")
 def position(probabilities, labels, missed, false_alarm, candidates):
     return candidates.index(choose_threshold.reference(probabilities, labels, missed, false_alarm, candidates))
 
 
 @choose_threshold.mistake(
-    "You weigh shares: missed ones of the defective cells, false alarms of the functional ones. The bill counts cells."
+    "You weigh rates: missed ones of the defective cells, false alarms of the functional ones. The bill counts cells."
 )
 def rates(probabilities, labels, missed, false_alarm, candidates):
     positives, negatives = np.sum(labels == 1), np.sum(labels == 0)
@@ -330,10 +311,10 @@ def formula(probabilities, labels, missed, false_alarm, candidates):
 @quiz(
     because="With 1 positive in 1,000, a rate of 5 % false alarms is fifty of them for each true one. Precision shows "
     "it, the ROC curve divides it away.",
-    hints=("Think of 100,000 pictures: how many alarms are true, how many false?",),
+    hints=("Think of 100,000 images: how many alarms are true, how many false?",),
     A="0.97 says how well positives are ranked above negatives. How many alarms are false depends on how many "
     "negatives there are.",
-    B="The area does not change with the share of positives: it compares pairs of one positive and one negative.",
+    B="The area does not change with the proportion of positives: it compares pairs of one positive and one negative.",
     D="Accuracy would be worse still as a measure here: saying no to everything has 99.9 %.",
 )
 def q3():
@@ -354,11 +335,11 @@ def _bins(probabilities, bins):
         (np.random.default_rng(7).random(50), np.random.default_rng(8).integers(0, 2, 50), 10),
     ],
     hints=(
-        "`np.minimum((probabilities * bins).astype(int), bins - 1)` gives the number of each picture's bin; 1.0 goes "
+        "`np.minimum((probabilities * bins).astype(int), bins - 1)` gives the number of each image's bin; 1.0 goes "
         "into the last.",
-        "For each bin with pictures: its share of them all times |mean probability − mean label|. Add these up.",
+        "For each bin with images: their fraction of all images times |mean probability − mean label|. Add these up.",
     ),
-    remark="On few pictures even a calibrated model has an error above zero: compare it with that floor.",
+    remark="On few images even a calibrated model has an error above zero: compare it with that floor.",
 )
 def calibration_error(probabilities, labels, bins):
     place = np.minimum((probabilities * bins).astype(int), bins - 1)
@@ -375,19 +356,19 @@ def _gaps(probabilities, labels, bins):
     return [(inside.mean(), probabilities[inside].mean() - labels[inside].mean()) for inside in insides]
 
 
-@calibration_error.mistake("Each of your bins counts the same. A bin counts by its share of the pictures.")
+@calibration_error.mistake("Each of your bins counts the same. A bin counts by its fraction of the images.")
 def unweighted(probabilities, labels, bins):
     return float(np.mean([abs(gap) for _, gap in _gaps(probabilities, labels, bins)]))
 
 
-@calibration_error.mistake("You divide by the number of all bins. A bin counts by its share of the pictures.")
+@calibration_error.mistake("You divide by the number of all bins. A bin counts by its fraction of the images.")
 def over_all_bins(probabilities, labels, bins):
     return float(sum(abs(gap) for _, gap in _gaps(probabilities, labels, bins)) / bins)
 
 
 @calibration_error.mistake("Without the absolute value, bins that say too much make up for bins that say too little.")
 def without_absolute(probabilities, labels, bins):
-    return float(sum(share * gap for share, gap in _gaps(probabilities, labels, bins)))
+    return float(sum(fraction * gap for fraction, gap in _gaps(probabilities, labels, bins)))
 
 
 @calibration_error.mistake("You took the absolute value at the end, of the sum. Take it in each bin, before adding.")
@@ -413,14 +394,14 @@ def border_below(probabilities, labels, bins):
     return float(sum(i.mean() * abs(probabilities[i].mean() - labels[i].mean()) for i in insides))
 
 
-@calibration_error.mistake("You weigh with numbers of pictures. Divide by the number of all pictures at the end.")
+@calibration_error.mistake("You weigh with numbers of images. Divide by the number of all images at the end.")
 def not_divided(probabilities, labels, bins):
-    return float(sum(share * len(labels) * abs(gap) for share, gap in _gaps(probabilities, labels, bins)))
+    return float(sum(fraction * len(labels) * abs(gap) for fraction, gap in _gaps(probabilities, labels, bins)))
 
 
-@calibration_error.mistake("You square the gaps. The distance itself is asked, without a sign.")
+@calibration_error.mistake("You square the gaps. The task asks for the distance itself, without a sign.")
 def squared(probabilities, labels, bins):
-    return float(sum(share * gap**2 for share, gap in _gaps(probabilities, labels, bins)))
+    return float(sum(fraction * gap**2 for fraction, gap in _gaps(probabilities, labels, bins)))
 
 
 @calibration_error.mistake("You take the largest gap. That is another measure (maximum calibration error).")
@@ -428,7 +409,7 @@ def largest_gap(probabilities, labels, bins):
     return float(max(abs(gap) for _, gap in _gaps(probabilities, labels, bins)))
 
 
-@calibration_error.mistake("A probability of exactly 1 falls out of your bins. It belongs into the last one.")
+@calibration_error.mistake("A probability of exactly 1 falls out of your bins. It belongs in the last one.")
 def one_falls_out(probabilities, labels, bins):
     place = (probabilities * bins).astype(int)
     insides = [place == number for number in range(bins)]
@@ -437,7 +418,7 @@ def one_falls_out(probabilities, labels, bins):
 
 @quiz(
     because="A map that looks the same without anything learned was not made by what was learned; it may just trace "
-    "edges or bright places of the picture.",
+    "edges or bright regions of the image.",
     hints=("What has a network with random weights learned about cracks?",),
     B="That the two agree is no good sign: one of them knows nothing.",
     C="A finer map of this kind would still be the same for a network that knows nothing.",

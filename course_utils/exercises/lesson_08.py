@@ -16,11 +16,12 @@ from course_utils.exercises.engine import function, model, quiz, value
         ([0.500, 0.504, 0.496, 0.500], [0.505, 0.507, 0.503, 0.505]),
     ],
     hints=(
-        "`np.var(scores, ddof=1)` divides by n − 1. Each of the two lists has a spread and a length of its own.",
+        "`np.var(scores, ddof=1)` divides by n − 1. Each of the two lists has a variance and a length of its own.",
         "error = np.sqrt(np.var(first, ddof=1) / len(first) + …), and the verdict compares abs(gap) with 2 * error.",
     ),
     tolerance=1e-6,
-    remark="With two or three seeds even this rule is generous: their spread is itself a poor guess. More seeds help.",
+    remark="With two or three seeds even this rule is generous: their standard deviation is itself a poor estimate. "
+    "More seeds help.",
 )
 def real(first, second):
     import numpy as np
@@ -69,16 +70,15 @@ def without_sign(first, second):
 
 
 @real.mistake(
-    "You did not divide by the number of seeds. That is the spread of a single training; the mean of several is more "
-    "certain."
+    "You did not divide by the number of seeds. That is the standard deviation of a single training; the mean of "
+    "several is more certain."
 )
-def spread_of_one(first, second):
+def deviation_of_one(first, second):
     return _verdict(_gap(first, second), math.sqrt(np.var(first, ddof=1) + np.var(second, ddof=1)))
 
 
 @real.mistake(
-    "You added the two standard errors. Two independent kinds of luck cancel in part: add the squares, then take the "
-    "root."
+    "You added the two standard errors. Two independent errors partly cancel: add the squares, then take the root."
 )
 def adds_errors(first, second):
     return _verdict(_gap(first, second), sum(map(math.sqrt, _variances(first, second))))
@@ -91,8 +91,8 @@ def without_root(first, second):
 
 @real.mistake("You divided by √n where the variance is divided by n. The root comes last, over the whole sum.")
 def root_of_n(first, second):
-    parts = [np.var(scores, ddof=1) / math.sqrt(len(scores)) for scores in (first, second)]
-    return _verdict(_gap(first, second), math.sqrt(sum(parts)))
+    variances = [np.var(scores, ddof=1) / math.sqrt(len(scores)) for scores in (first, second)]
+    return _verdict(_gap(first, second), math.sqrt(sum(variances)))
 
 
 @real.mistake("You compared the difference with one standard error. The rule of this lesson asks for two.")
@@ -119,78 +119,62 @@ def range_curve() -> tuple[np.ndarray, np.ndarray]:
     return rates, height + noise
 
 
-_ONE_NUMBER = "One positive number is expected, such as 0.5."
-_EXPONENT = "That is the exponent. Write the rate itself: 10 to that power."
-_FLAT = (
-    "At this rate the curve is still flat, at ln 10: the steps are too short to change anything within the time that "
-    "you have."
-)
-_BEGINS = "Here the curve only begins to fall. It would train, but slowly: the slope gets several times steeper."
-_AT_THE_EDGE = (
-    "This is close to the lowest point or at it. A little further on lies the cliff, and the test came here with "
-    "weights that small rates had prepared; fresh ones bear less. Keep a factor of two or more below the lowest point."
-)
-_BEHIND = "Here the loss is rising or already worse than that of a network that knows nothing: the steps are too long."
+def _is_rate_or_exponent(rate) -> bool:
+    return not isinstance(rate, bool | str) and math.isfinite(rate) and (rate > 0 or -7 <= rate < 0)
 
 
 @value(
     rules=[
-        (_ONE_NUMBER, lambda rate: not isinstance(rate, bool | str) and math.isfinite(float(rate)) and rate != 0),
-        (_EXPONENT, lambda rate: not -7 <= rate < 0),
-        (_ONE_NUMBER, lambda rate: rate > 0),
-        (_FLAT, lambda rate: rate >= 2e-4),
-        (_BEGINS, lambda rate: rate >= 9e-4),
-        (_BEHIND, lambda rate: rate <= 0.05),
-        (_AT_THE_EDGE, lambda rate: rate <= 0.016),
+        (
+            _is_rate_or_exponent,
+            (0.001, 0.01),
+            "One positive number is expected, such as 0.5.",
+        ),
+        (lambda rate: rate > 0, -2.5, "That is the exponent. Write the rate itself: 10 to that power."),
+        (
+            lambda rate: rate >= 2e-4,
+            1e-5,
+            "At this rate the curve is still flat, at ln 10: the steps are too short to change anything within the "
+            "time that you have.",
+        ),
+        (
+            lambda rate: rate >= 9e-4,
+            5e-4,
+            "Here the curve only begins to fall. It would train, but slowly: the slope gets several times steeper.",
+        ),
+        (
+            lambda rate: rate <= 0.05,
+            0.3,
+            "Here the loss is rising or already worse than that of a network that knows nothing: the steps are too "
+            "long.",
+        ),
+        (
+            lambda rate: rate <= 0.016,
+            0.03,
+            "This is close to the lowest point or at it. A little further on lies the cliff, and the test came here "
+            "with weights that small rates had prepared; fresh ones bear less. Keep a factor of two or more below the "
+            "lowest point.",
+        ),
     ],
     hints=(
         "Find the lowest point first. Then go back along the slope, to the left.",
         "The curve is steepest between 0.001 and 0.01.",
     ),
-    remark="Anything on the steep part will do: a score forgives a factor of three there. Train with two or three "
+    remark="Anything on the steep part will do: a score tolerates a factor of three there. Train with two or three "
     "rates around it, several seeds each, and you know more.",
 )
 def good_rate():
     return 0.005
 
 
-@good_rate.mistake(_ONE_NUMBER)
-def two_rates():
-    return (0.001, 0.01)
-
-
-@good_rate.mistake(_EXPONENT)
-def the_exponent():
-    return -2.5
-
-
-@good_rate.mistake(_FLAT)
-def on_the_plain():
-    return 1e-5
-
-
-@good_rate.mistake(_BEGINS)
-def where_it_begins():
-    return 5e-4
-
-
-@good_rate.mistake(_AT_THE_EDGE)
-def at_the_lowest():
-    return 0.03
-
-
-@good_rate.mistake(_BEHIND)
-def behind_the_cliff():
-    return 0.3
-
-
 @quiz(
-    because="With eight times as many pictures in a batch an epoch has an eighth of the steps. Raise the rate (more "
-    "than twice, as the diagonal in the heat map says; a range test finds how far), or give it more epochs.",
+    because="With eight times as many images in a batch an epoch has an eighth of the steps. Raise the rate (more than "
+    "twice, as the diagonal in the heat map says; a range test finds how far), or give it more epochs.",
     hints=("How many steps does one epoch have before and after? How long may a step be in each case?",),
     A="The heat map shows that a large batch does well at a rate that suits it. Here the rate stayed what it was.",
-    C="The other way round: the mean over more pictures is less noisy. That is why a larger rate suits it.",
-    D="Each picture is seen as often as before. What an epoch teaches by heart does not depend on the batch.",
+    C="The other way round: the mean over more images is less noisy. That is why a larger rate suits it.",
+    D="Each image is seen as often as before. How much an epoch lets the network memorise does not depend on the "
+    "batch.",
 )
 def q1():
     return "B"
@@ -213,8 +197,8 @@ def q1():
         "number from 0 to 1?",
         "`(1 + math.cos(math.pi * progress)) / 2` falls from 1 to 0 while `progress` goes from 0 to 1.",
     ),
-    remark="A function of this kind goes into `keras.callbacks.LearningRateScheduler` (one call an epoch) or into a "
-    "`LearningRateSchedule` (one call a step). Keras' own `CosineDecay` has a `warmup_target` for it.",
+    remark="A function of this kind goes into `keras.callbacks.LearningRateScheduler` (one call per epoch) or into a "
+    "`LearningRateSchedule` (one call per step). Keras' own `CosineDecay` has a `warmup_target` for it.",
 )
 def warm_cosine(step, peak, warmup, total):
     import math
@@ -292,93 +276,70 @@ def one_ahead(step, peak, warmup, total):
     return peak * (step + 1) / warmup if step < warmup else warm_cosine.reference(step, peak, warmup, total)
 
 
-_A_SET = "A set of whole numbers from 1 to 8 is expected, such as `{1, 8}`."
-_OLD_RANGE = "Line 3 is in order: shares of dropout from 0 to 0.7 are worth trying, and a linear scale suits them."
-_FIT_IS_FINE = (
-    "Line 4 is in order: `fit` only looks at the validation part after each epoch; it does not learn from it."
-)
-_ATTRIBUTE_IS_FINE = "Line 6 is in order: to note something down beside a trial does no harm. What is noted may do."
-_COUNT_IS_FINE = "Line 8 is in order: any number of trials may be run. What counts is how the winner is judged."
-_TEST_MISSED = (
-    "One mistake is still missing: which part of the pictures must not be looked at fifty times, and whose score is "
-    "reported in the end?"
-)
-_LOG_MISSED = "One mistake is still missing: think of the scale. Out of ten draws, how many rates fall below 0.01?"
-_DIRECTION_MISSED = (
-    "One mistake is still missing: what is returned, and which way is it pushed? Two lines do not fit together."
-)
-
-
 def _numbers(answer):
     return {int(number) for number in answer}
 
 
 @value(
     rules=[
-        (_A_SET, lambda answer: len(answer) >= 1 and all(n in range(1, 9) for n in answer)),
-        (_OLD_RANGE, lambda answer: 3 not in answer),
-        (_FIT_IS_FINE, lambda answer: 4 not in answer),
-        (_ATTRIBUTE_IS_FINE, lambda answer: 6 not in answer),
-        (_COUNT_IS_FINE, lambda answer: 8 not in answer),
-        (_TEST_MISSED, lambda answer: 5 in answer),
-        (_DIRECTION_MISSED, lambda answer: {1, 7} & _numbers(answer)),
-        (_LOG_MISSED, lambda answer: 2 in answer),
+        (
+            lambda answer: len(answer) >= 1 and all(n in range(1, 9) for n in answer),
+            5,
+            "A set of whole numbers from 1 to 8 is expected, such as `{1, 8}`.",
+        ),
+        (
+            lambda answer: 3 not in answer,
+            {2, 3, 5, 7},
+            "Line 3 is correct: dropout rates from 0 to 0.7 are worth trying, and a linear scale suits them.",
+        ),
+        (
+            lambda answer: 4 not in answer,
+            {4, 5, 7},
+            "Line 4 is correct: `fit` only looks at the validation set after each epoch; it does not learn from it.",
+        ),
+        (
+            lambda answer: 6 not in answer,
+            {2, 6, 7},
+            "Line 6 is correct: to note something down with a trial does no harm. What is noted may do harm.",
+        ),
+        (
+            lambda answer: 8 not in answer,
+            {5, 7, 8},
+            "Line 8 is correct: any number of trials may be run. What counts is how the winner is judged.",
+        ),
+        (
+            lambda answer: 5 in answer,
+            {1, 2},
+            "One mistake is still missing: which of the three sets must not be looked at fifty times, and whose score "
+            "is reported in the end?",
+        ),
+        (
+            lambda answer: {1, 7} & _numbers(answer),
+            {2, 5},
+            "One mistake is still missing: what is returned, and which way is it pushed? Two lines do not fit "
+            "together.",
+        ),
+        (
+            lambda answer: 2 in answer,
+            {5, 7},
+            "One mistake is still missing: think of the scale. Out of ten samples, how many rates fall below 0.01?",
+        ),
     ],
     hints=(
-        "Ask of each line: which pictures does it look at? Which scale does it draw from? Which way does it push?",
-        "One mistake is in how a knob is drawn, one in which part is measured, one in what the study is told to do "
-        "with what it gets.",
+        "Ask of each line: which images does it look at? Which scale does it sample from? Which way does it push?",
+        "One mistake is in how a hyperparameter is sampled, one in which set is measured, one in what the study is "
+        "told to do with what it gets.",
     ),
-    remark="Lines 1 and 7 contradict each other: the search looks for the largest loss, so either may be mended. "
-    "`log=True` belongs into line 2, and line 5 must use the validation part.",
+    remark="Lines 1 and 7 contradict each other: the search looks for the largest loss, so you may fix either. "
+    "`log=True` belongs in line 2, and line 5 must use the validation set.",
 )
 def wrong_lines():
     return {2, 5, 7}
 
 
-@wrong_lines.mistake(_A_SET)
-def one_number_only():
-    return 5
-
-
-@wrong_lines.mistake(_OLD_RANGE)
-def dropout_too():
-    return {2, 3, 5, 7}
-
-
-@wrong_lines.mistake(_FIT_IS_FINE)
-def validation_in_fit():
-    return {4, 5, 7}
-
-
-@wrong_lines.mistake(_ATTRIBUTE_IS_FINE)
-def the_attribute():
-    return {2, 6, 7}
-
-
-@wrong_lines.mistake(_COUNT_IS_FINE)
-def too_many_trials():
-    return {5, 7, 8}
-
-
-@wrong_lines.mistake(_TEST_MISSED)
-def test_not_seen():
-    return {1, 2}
-
-
-@wrong_lines.mistake(_LOG_MISSED)
-def scale_not_seen():
-    return {5, 7}
-
-
-@wrong_lines.mistake(_DIRECTION_MISSED)
-def direction_not_seen():
-    return {2, 5}
-
-
 @quiz(
-    because="Whoever is slow at first is cut off before it shows. Give such knobs time: a longer warm-up, "
-    "or no pruning.",
+    because="A trial that is slow at first is stopped before it can show what it is worth. Give such hyperparameters "
+    "time: a longer warm-up, or no pruning.",
     hints=("Draw two learning curves that cross. Which of them does the rule stop?",),
     B="Those look good at the moment when the rule looks. They cost time, but they are not treated unfairly.",
     C="Learning curves cross: with a small rate, or with strong dropout, a network begins slowly and may end higher.",
@@ -392,13 +353,13 @@ def _is_convolution(layer) -> bool:
 
 
 def _convolutions(network) -> list:
-    """Return the convolutions of a network, those in networks inside of it as well, in their order."""
+    """Return the convolutions of a network, those in networks inside it as well, in their order."""
     flat = [inner for layer in network.layers for inner in (getattr(layer, "layers", None) or [layer])]
     return [layer for layer in flat if _is_convolution(layer)]
 
 
 def _lets_through(network) -> bool:
-    """Return whether the answer still depends on the picture when every convolution but the first gives zeros.
+    """Return whether the output still depends on the image when every convolution but the first gives zeros.
 
     Asked of a copy with random weights, so that the learner's network stays what it is.
     """
@@ -408,38 +369,51 @@ def _lets_through(network) -> bool:
     for convolution in _convolutions(copy)[1:]:
         for weight in convolution.weights:
             weight.assign(np.zeros(weight.shape, np.float32))
-    pictures = np.random.default_rng(8).uniform(0, 255, (8, 28, 28, 1)).astype("float32")
-    answers = copy.predict(pictures, verbose=0)
-    return bool(np.ptp(answers, axis=0).max() > 1e-6)
+    images = np.random.default_rng(8).uniform(0, 255, (8, 28, 28, 1)).astype("float32")
+    outputs = copy.predict(images, verbose=0)
+    return bool(np.ptp(outputs, axis=0).max() > 1e-6)
 
 
 def _has_side_by_side(network) -> bool:
     return any(type(operation).__name__ == "Concatenate" for operation in network.operations)
 
 
-_OTHER_PICTURE = "The network does not take grey digits: begin with `keras.Input((28, 28, 1))`."
-_NOT_TEN = "The network must end in ten numbers a picture."
-_TOO_FEW = (
-    "Four blocks of two convolutions and one convolution before them make nine `Conv2D` layers, or more. Yours has "
-    "fewer."
-)
-_SIDE_BY_SIDE = (
-    "You put the two side by side with `Concatenate`. That is another idea (DenseNet): the maps get more with each "
-    "block. Here they are to be added."
-)
-_BLOCKED = (
-    "With all convolutions but the first at zero, the answer no longer depends on the picture. At least one block "
-    "does not add what came in to what comes out: at the sum, is `x` still what came into the block?"
-)
+def _concatenates():
+    from keras import layers
+
+    return _with_blocks(lambda x, y: layers.Concatenate()([x, y]))
 
 
 @model(
     rules=[
-        (_OTHER_PICTURE, lambda network: tuple(network.input_shape[1:]) == (28, 28, 1)),
-        (_NOT_TEN, lambda network: tuple(network.output_shape[1:]) == (10,)),
-        (_TOO_FEW, lambda network: len(_convolutions(network)) >= 9),
-        (_SIDE_BY_SIDE, lambda network: not _has_side_by_side(network)),
-        (_BLOCKED, _lets_through),
+        (
+            lambda network: tuple(network.input_shape[1:]) == (28, 28, 1),
+            lambda: _with_blocks(_sum, shape=(32, 32, 3)),
+            "The network does not take grey digits: begin with `keras.Input((28, 28, 1))`.",
+        ),
+        (
+            lambda network: tuple(network.output_shape[1:]) == (10,),
+            lambda: _with_blocks(_sum, outputs=2),
+            "The network must end in ten numbers an image.",
+        ),
+        (
+            lambda network: len(_convolutions(network)) >= 9,
+            lambda: _with_blocks(_sum, blocks=2),
+            "Four blocks of two convolutions and one convolution before them make nine `Conv2D` layers, or more. Yours "
+            "has fewer.",
+        ),
+        (
+            lambda network: not _has_side_by_side(network),
+            _concatenates,
+            "You put the two side by side with `Concatenate`. That is another idea (DenseNet): the number of maps "
+            "grows with each block. Here they are to be added.",
+        ),
+        (
+            _lets_through,
+            lambda: _with_blocks(lambda x, y: y),
+            "With all convolutions but the first at zero, the output no longer depends on the image. At least one "
+            "block does not add what came in to what comes out: at the sum, is `x` still what came into the block?",
+        ),
     ],
     hints=(
         '`layers.Add()([x, y])` needs two stacks of maps of one shape: `padding="same"`, and as many kernels as maps '
@@ -452,28 +426,28 @@ def residual_net():
     import keras
     from keras import layers
 
-    picture = keras.Input((28, 28, 1))
-    x = layers.Rescaling(1 / 255)(picture)
+    inputs = keras.Input((28, 28, 1))
+    x = layers.Rescaling(1 / 255)(inputs)
     x = layers.Conv2D(16, 3, strides=2, activation="relu")(x)
     for _ in range(4):
         y = layers.Conv2D(16, 3, padding="same", activation="relu")(x)
         y = layers.Conv2D(16, 3, padding="same")(y)
         x = layers.Activation("relu")(layers.Add()([x, y]))
     x = layers.GlobalAveragePooling2D()(x)
-    return keras.Model(picture, layers.Dense(10)(x))
+    return keras.Model(inputs, layers.Dense(10)(x))
 
 
 def _with_blocks(join, blocks: int = 4, outputs: int = 10, shape=(28, 28, 1)):
     import keras
     from keras import layers
 
-    picture = keras.Input(shape)
-    x = layers.Conv2D(8, 3, strides=2, activation="relu")(picture)
+    inputs = keras.Input(shape)
+    x = layers.Conv2D(8, 3, strides=2, activation="relu")(inputs)
     for _ in range(blocks):
         y = layers.Conv2D(8, 3, padding="same", activation="relu")(x)
         y = layers.Conv2D(8, 3, padding="same", activation="relu")(y)
         x = join(x, y)
-    return keras.Model(picture, layers.Dense(outputs)(layers.GlobalAveragePooling2D()(x)))
+    return keras.Model(inputs, layers.Dense(outputs)(layers.GlobalAveragePooling2D()(x)))
 
 
 def _sum(x, y):
@@ -482,39 +456,12 @@ def _sum(x, y):
     return layers.Add()([x, y])
 
 
-@residual_net.mistake(_OTHER_PICTURE)
-def colour_pictures():
-    return _with_blocks(_sum, shape=(32, 32, 3))
-
-
-@residual_net.mistake(_NOT_TEN)
-def two_classes():
-    return _with_blocks(_sum, outputs=2)
-
-
-@residual_net.mistake(_TOO_FEW)
-def two_blocks():
-    return _with_blocks(_sum, blocks=2)
-
-
-@residual_net.mistake(_SIDE_BY_SIDE)
-def concatenates():
-    from keras import layers
-
-    return _with_blocks(lambda x, y: layers.Concatenate()([x, y]))
-
-
-@residual_net.mistake(_BLOCKED)
-def plain_stack():
-    return _with_blocks(lambda x, y: y)
-
-
 @quiz(
-    because="The winner is flattered by being the best of 200, the default is not. New seeds and pictures that did not "
+    because="The winner is flattered by being the best of 200, the default is not. New seeds and images that did not "
     "choose put the two on one footing.",
-    hints=("One of the two numbers was picked for being large. Which, and by which pictures?",),
-    A="Being measured on the same pictures does not help: one of them was picked for its score there, out of 200.",
-    C="A second search on the same pictures is flattered in the same way: it finds luck on them as well.",
+    hints=("One of the two numbers was picked for being large. Which, and by which images?",),
+    A="Being measured on the same images does not help: one of them was picked for its score there, out of 200.",
+    C="A second search on the same images is flattered in the same way: it finds luck on them as well.",
 )
 def q3():
     return "B"

@@ -14,9 +14,9 @@ from course_utils.exercises.engine import function, quiz, value
     ],
     hints=(
         "The centre lies half a width right of the corner, and half a height below it.",
-        "Divide what runs across (centre x, width) by the picture's width, what runs down by its height.",
+        "Divide what runs across (centre x, width) by the image's width, what runs down by its height.",
     ),
-    remark="Draw the boxes after each conversion: swapped sides show at once on a picture, and in no loss.",
+    remark="Draw the boxes after each conversion: swapped sides show at once on an image, and in no loss.",
 )
 def to_yolo(box, picture_height, picture_width):
     x, y, width, height = box
@@ -24,18 +24,20 @@ def to_yolo(box, picture_height, picture_width):
     return centre_x / picture_width, centre_y / picture_height, width / picture_width, height / picture_height
 
 
-@to_yolo.mistake("You divide across by the height and down by the width. x and widths belong to the picture's width.")
+@to_yolo.mistake("You divide across by the height and down by the width. x and widths belong to the image's width.")
 def swapped_sides(box, picture_height, picture_width):
     return to_yolo.reference(box, picture_width, picture_height)
 
 
-@to_yolo.mistake("Your first two numbers are those of the corner. Wanted is the centre, half a width and height away.")
+@to_yolo.mistake(
+    "Your first two numbers are those of the corner. The task asks for the centre, half a width and height away."
+)
 def corner_kept(box, picture_height, picture_width):
     x, y, width, height = box
     return x / picture_width, y / picture_height, width / picture_width, height / picture_height
 
 
-@to_yolo.mistake("The centre is right, but in pixels. Wanted are shares of the picture, all four.")
+@to_yolo.mistake("The centre is right, but in pixels. The task asks for fractions of the image, all four.")
 def in_pixels(box, picture_height, picture_width):
     x, y, width, height = box
     return x + width / 2, y + height / 2, width, height
@@ -48,7 +50,7 @@ def read_as_corners(box, picture_height, picture_width):
     return *centre, (x2 - x1) / picture_width, (y2 - y1) / picture_height
 
 
-@to_yolo.mistake("You return two corners. Wanted are the centre, then width and height.")
+@to_yolo.mistake("You return two corners. The task asks for the centre, then width and height.")
 def gives_corners(box, picture_height, picture_width):
     x, y, width, height = box
     return x / picture_width, y / picture_height, (x + width) / picture_width, (y + height) / picture_height
@@ -61,7 +63,7 @@ def whole_instead_of_half(box, picture_height, picture_width):
     return *end, width / picture_width, height / picture_height
 
 
-@to_yolo.mistake("These are percentages. YOLO's files hold shares between 0 and 1.")
+@to_yolo.mistake("These are percentages. YOLO's files hold fractions between 0 and 1.")
 def percentages(box, picture_height, picture_width):
     return tuple(100 * number for number in to_yolo.reference(box, picture_height, picture_width))
 
@@ -82,7 +84,7 @@ def halved_size(box, picture_height, picture_width):
 @quiz(
     because="The cat's box is the intersection, the large box the union: 1/4. A generous box is not a good box.",
     hints=("How many cat boxes fit into the reported one? What do both share, what do they cover together?",),
-    A="That asks how much of the cat is covered. IoU also counts what the box covers besides the cat.",
+    A="That asks how much of the cat is covered. IoU also counts what the box covers outside the cat.",
     B="Twice as wide and twice as high is how many times the area?",
     D="Edges do not enter. IoU compares areas: what both share, and what they cover together.",
 )
@@ -103,7 +105,8 @@ def q1():
         (480, 640, 25, 2),
     ],
     hints=(
-        "On 12 pixels, a window of 10 fits at 0, 1 and 2. How many places is that for any length, and for steps of 2?",
+        "On 12 pixels, a window of 10 fits at 0, 1 and 2. How many positions is that for any length, and for steps of "
+        "2?",
         "One copy gives ((height − window) // stride + 1) · ((width − window) // stride + 1). Loop while it fits.",
     ),
     remark="The largest copy has most of the windows; all smaller ones together add only a third of it, or less.",
@@ -116,18 +119,20 @@ def count_windows(height, width, window, stride):
     return total
 
 
-def _count(height, width, places, fits, pyramid=True):
-    """Count windows with another number of places along a side, or another rule for when the window fits."""
+def _count(height, width, positions, fits, pyramid=True):
+    """Count windows with another number of positions along a side, or another rule for when the window fits."""
     total = 0
     while fits(height, width):
-        total += places(height) * places(width)
+        total += positions(height) * positions(width)
         if not pyramid:
             break
         height, width = height // 2, width // 2
     return total
 
 
-@count_windows.mistake("One place is missing in each direction: a window as large as the picture fits once, not never.")
+@count_windows.mistake(
+    "One position is missing in each direction: a window as large as the image fits once, not never."
+)
 def without_one(height, width, window, stride):
     return _count(height, width, lambda side: (side - window) // stride, lambda h, w: min(h, w) >= window)
 
@@ -163,7 +168,7 @@ def sticks_out(height, width, window, stride):
     return _count(height, width, lambda side: side // stride, lambda h, w: min(h, w) >= window)
 
 
-@count_windows.mistake("You add the places down and across. Each row of places has all the columns: multiply.")
+@count_windows.mistake("You add the positions down and across. Each row of positions has all the columns: multiply.")
 def added(height, width, window, stride):
     total = 0
     while min(height, width) >= window:
@@ -183,8 +188,8 @@ def rounded_up(height, width, window, stride):
 
 @count_windows.mistake("You go on while one side is long enough. The window must fit in both directions.")
 def one_side_is_enough(height, width, window, stride):
-    places = lambda side: (side - window) // stride + 1  # noqa: E731
-    return _count(height, width, places, lambda h, w: max(h, w) >= window)
+    positions = lambda side: (side - window) // stride + 1  # noqa: E731
+    return _count(height, width, positions, lambda h, w: max(h, w) >= window)
 
 
 @quiz(
@@ -286,7 +291,9 @@ def taken_by_misses(overlaps, threshold):
     return hits
 
 
-@find_hits.mistake("You return the number of hits. Wanted is a list: True or False for each report, in their order.")
+@find_hits.mistake(
+    "You return the number of hits. The task asks for a list: True or False for each report, in their order."
+)
 def only_the_number(overlaps, threshold):
     return sum(find_hits.reference(overlaps, threshold))
 
@@ -298,58 +305,34 @@ def only_the_number(overlaps, threshold):
         "Add up these three precisions and divide by the number of cats that there are.",
     ),
     remark="Two cats were never found; the false alarms at the end of the list cost nothing: AP is about order.",
+    mistakes=[
+        (
+            (1 + 2 / 3 + 3 / 4) / 3,
+            "You divided by the three hits. Two cats were never found: divide by all five, as in the trap of section "
+            "9.2.",
+        ),
+        (
+            (1 + 3 / 4 + 3 / 4) / 5,
+            "You took the highest precision to the right (PASCAL VOC). The task asks for the step curve as it is.",
+        ),
+        ((1 + 2 / 3 + 3 / 4) / 7, "You divided by the seven reports. The average runs over the objects, five cats."),
+        (
+            (1 + 1 / 2 + 2 / 3 + 3 / 4 + 3 / 5 + 3 / 6 + 3 / 7) / 7,
+            "You averaged the precision after every report. Only the rows with a hit count, divided by the five cats.",
+        ),
+        (3 / 7, "That is the precision of the whole list, at one threshold. AP takes the precision at every hit."),
+        (3 / 5, "That is the recall: three of five cats. AP also asks in which order they were found."),
+        (100 * (1 + 2 / 3 + 3 / 4) / 5, "This is a percentage. Give a number between 0 and 1."),
+        (1 + 2 / 3 + 3 / 4, "You added the three precisions. Divide the sum by the number of cats."),
+    ],
 )
 def cats():
     return (1 / 1 + 2 / 3 + 3 / 4) / 5
 
 
-@cats.mistake(
-    "You divided by the three hits. Two cats were never found: divide by all five, as in the trap of section 9.2."
-)
-def by_hits():
-    return (1 + 2 / 3 + 3 / 4) / 3
-
-
-@cats.mistake("You took the highest precision to the right (PASCAL VOC). Asked is the step curve as it is.")
-def interpolated():
-    return (1 + 3 / 4 + 3 / 4) / 5
-
-
-@cats.mistake("You divided by the seven reports. The average runs over the objects, five cats.")
-def by_reports():
-    return (1 + 2 / 3 + 3 / 4) / 7
-
-
-@cats.mistake(
-    "You averaged the precision after every report. Only the rows with a hit count, divided by the five cats."
-)
-def all_rows():
-    return (1 + 1 / 2 + 2 / 3 + 3 / 4 + 3 / 5 + 3 / 6 + 3 / 7) / 7
-
-
-@cats.mistake("That is the precision of the whole list, at one threshold. AP takes the precision at every hit.")
-def precision_of_all():
-    return 3 / 7
-
-
-@cats.mistake("That is the recall: three of five cats. AP also asks in which order they were found.")
-def recall():
-    return 3 / 5
-
-
-@cats.mistake("This is a percentage. Give a number between 0 and 1.")
-def percent():
-    return 100 * (1 + 2 / 3 + 3 / 4) / 5
-
-
-@cats.mistake("You added the three precisions. Divide the sum by the number of cats.")
-def not_divided():
-    return 1 + 2 / 3 + 3 / 4
-
-
 @quiz(
     because="A licence is part of the choice of a detector. And look at the licence of the weights and of the training "
-    "pictures too.",
+    "images too.",
     hints=("What does the table in section 9.11 say about Ultralytics?",),
     A="Open source means that you may use it under conditions. Those of AGPL-3.0 reach far.",
     C="Open-source licences allow commercial use. This one asks for something in return.",

@@ -10,22 +10,22 @@ import numpy as np
 from course_utils.exercises.engine import function, quiz, value
 
 
-def _pictures(shape, seed=10):
+def _images(shape, seed=10):
     return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
 
 
 @function(
     inputs=lambda: [
-        (np.array([[[[0, 51], [102, 153], [204, 255]]]], np.uint8),),  # 1 picture of 1 × 3 pixels, 2 channels
-        (_pictures((2, 2, 3, 3)),),
-        (_pictures((3, 4, 4, 1)),),
-        (_pictures((2, 5, 4, 3), 11),),
+        (np.array([[[[0, 51], [102, 153], [204, 255]]]], np.uint8),),  # 1 image of 1 × 3 pixels, 2 channels
+        (_images((2, 2, 3, 3)),),
+        (_images((3, 4, 4, 1)),),
+        (_images((2, 5, 4, 3), 11),),
     ],
     hints=(
         "Two things have to be done: give the axes another order, and bring 0…255 to 0…1. Which command only cuts the "
-        "row of numbers anew?",
-        "`torch.from_numpy(pictures)` makes the tensor. Number its axes 0, 1, 2, 3 and say, for each place of the "
-        "result, which of them stands there.",
+        "same row of numbers differently?",
+        "`torch.from_numpy(pictures)` makes the tensor. Number its axes 0, 1, 2, 3 and say, for each position of the "
+        "result, which of them goes there.",
     ),
     remark="`pictures.transpose(0, 3, 1, 2)` does the same in NumPy, before `torch.from_numpy`.",
 )
@@ -45,7 +45,7 @@ def reshapes(pictures):
     return _scaled(pictures).reshape(n, channels, height, width)
 
 
-@to_torch.mistake("Your pictures lie on their side: height and width are exchanged. Only the channels move.")
+@to_torch.mistake("Your images lie on their side: height and width are exchanged. Only the channels move.")
 def on_its_side(pictures):
     return _scaled(pictures).transpose(0, 3, 2, 1)
 
@@ -55,7 +55,7 @@ def channels_last(pictures):
     return _scaled(pictures)
 
 
-@to_torch.mistake("The order of the axes is right, but the values still go to 255. Floats in 0…1 are asked.")
+@to_torch.mistake("The order of the axes is right, but the values still go to 255. The task asks for floats in 0…1.")
 def not_scaled(pictures):
     return pictures.transpose(0, 3, 1, 2).astype(np.float32)
 
@@ -65,22 +65,22 @@ def whole_numbers(pictures):
     return (pictures // 255).transpose(0, 3, 1, 2)
 
 
-@to_torch.mistake("Your values are in −1…1. Floats in 0…1 are asked.")
+@to_torch.mistake("Your values are in −1…1. The task asks for floats in 0…1.")
 def minus_one_to_one(pictures):
     return _scaled(pictures).transpose(0, 3, 1, 2) * 2 - 1
 
 
-@to_torch.mistake("The channels come first of all, before the pictures. The axis of the pictures stays in front.")
-def channels_before_pictures(pictures):
+@to_torch.mistake("The channels come first of all, before the images. The axis of the images stays in front.")
+def channels_before_images(pictures):
     return _scaled(pictures).transpose(3, 0, 1, 2)
 
 
-@to_torch.mistake("The channels come in reverse. Their place changes, their own order (red, green, blue) does not.")
+@to_torch.mistake("The channels come in reverse. Their axis moves, their own order (red, green, blue) does not.")
 def channels_reversed(pictures):
     return _scaled(pictures).transpose(0, 3, 1, 2)[:, ::-1]
 
 
-@to_torch.mistake("(x − 127) / 128 is what EfficientNet-Lite0 wants. Floats in 0…1 are asked.")
+@to_torch.mistake("(x − 127) / 128 is what EfficientNet-Lite0 wants. The task asks for floats in 0…1.")
 def as_for_lite(pictures):
     return (pictures.transpose(0, 3, 1, 2).astype(np.float32) - 127) / 128
 
@@ -93,11 +93,11 @@ def by_256(pictures):
 @quiz(
     because="The loss takes the probabilities 1, 0, 0, 0 for logits: its softmax makes e / (e + 3) of the 1, and −ln "
     "of that is ln(e + 3) − 1.",
-    hints=("What does the softmax inside of the loss make of 1, 0, 0, 0?",),
+    hints=("What does the softmax inside the loss make of 1, 0, 0, 0?",),
     A="It would be 0 if the network ended in logits. Here the loss applies a second softmax, and four numbers of 0…1 "
     "cannot give a probability near 1.",
     C="ln 4 is the loss of a network that knows nothing. This one has learned, and is sure.",
-    D="1.46 belongs to ten classes: ln(e + 9) − 1. How many zeros stand beside the one here?",
+    D="1.46 belongs to ten classes: ln(e + 9) − 1. How many zeros are there beside the one here?",
 )
 def q1():
     return "B"
@@ -167,11 +167,12 @@ def still_four_axes(weight, channels, height, width):
 
 
 @quiz(
-    because="In training mode batch normalisation takes mean and variance from the batch, so each answer depends on "
-    "the others in it; a batch of 600 knows more than one of 1.",
-    hints=("Which layer looks at other pictures of the batch, and when?",),
+    because="In training mode batch normalisation takes mean and variance from the batch, so each prediction depends "
+    "on the other images in it; a batch of 600 knows more than one of 1.",
+    hints=("Which layer looks at other images of the batch, and when?",),
     A="`no_grad` changes what is remembered, not what is computed: the accuracies would be the same, only slower.",
-    C="A seed makes dropout repeat itself. But with `eval()` nothing is drawn at all, and the batch size has no say.",
+    C="A seed makes dropout repeat itself. But with `eval()` nothing is random, and the batch size makes no "
+    "difference.",
     D="No gradient is used when nobody trains.",
 )
 def q2():
@@ -191,8 +192,8 @@ def _batch(n, features, seed):
         (np.array([1.0, -1.0]), np.array([2.0, 0.5]), _batch(3, 2, 12), 1.0),
     ],
     hints=(
-        "The new average is a mixture: a share of the old one and a share of what the batch has. Which of the two does "
-        "`momentum` belong to in PyTorch?",
+        "The new average is a mixture: a fraction of the old one and a fraction of what the batch has. Which of the "
+        "two does `momentum` belong to in PyTorch?",
         "`np.var` divides by n. Its argument `ddof=1` makes it divide by n − 1.",
     ),
     remark="For normalising the batch itself, PyTorch divides by n, as Keras does; n − 1 is only for the buffer.",
@@ -204,7 +205,7 @@ def running(mean, variance, batch, momentum):
 
 
 @running.mistake(
-    "`momentum` is meant as Keras means it here, the share that stays. In PyTorch it is the share that is new."
+    "`momentum` is meant as Keras means it here, the fraction that stays. In PyTorch it is the fraction that is new."
 )
 def as_keras(mean, variance, batch, momentum):
     return running.reference(mean, variance, batch, 1 - momentum)
@@ -216,7 +217,7 @@ def by_n(mean, variance, batch, momentum):
     return new_mean, (1 - momentum) * variance + momentum * batch.var(axis=0)
 
 
-@running.mistake("Two things: `momentum` is the share that is new, and the variance of the batch divides by n − 1.")
+@running.mistake("Two things: `momentum` is the fraction that is new, and the variance of the batch divides by n − 1.")
 def as_keras_in_both(mean, variance, batch, momentum):
     return by_n(mean, variance, batch, 1 - momentum)
 
@@ -227,7 +228,7 @@ def deviation(mean, variance, batch, momentum):
     return new_mean, (1 - momentum) * variance + momentum * batch.std(axis=0, ddof=1)
 
 
-@running.mistake("You return the numbers of the batch alone. They are only mixed in, with the share `momentum`.")
+@running.mistake("You return the numbers of the batch alone. They are only mixed in, with the weight `momentum`.")
 def batch_alone(mean, variance, batch, momentum):
     return batch.mean(axis=0), batch.var(axis=0, ddof=1)
 
@@ -239,58 +240,30 @@ def over_everything(mean, variance, batch, momentum):
 
 
 @running.mistake(
-    "You added the share of the batch to the whole old average. The old one must give way: its share is 1 − momentum."
+    "You added the batch's term to the whole old average. The old one must give way: its weight is 1 − momentum."
 )
 def old_one_stays(mean, variance, batch, momentum):
     return mean + momentum * batch.mean(axis=0), variance + momentum * batch.var(axis=0, ddof=1)
 
 
-@running.mistake("You return the variance first. Asked is the mean, then the variance.")
+@running.mistake("You return the variance first. The task asks for the mean, then the variance.")
 def variance_first(mean, variance, batch, momentum):
     return running.reference(mean, variance, batch, momentum)[::-1]
 
 
-_NO_INSTANCE = "That is the class. Make one network of it, by calling it: `leaf_net = LeafNet()`."
-_NO_MODULE = (
-    "A PyTorch module is expected: a class that inherits from `nn.Module`, or `nn.Sequential`, and one network of it."
-)
-_NO_PARAMETERS = (
-    "PyTorch finds no parameters in this network, so nothing could be trained. It sees layers that are attributes of "
-    "their own (`self.conv = …`), or in an `nn.ModuleList` or `nn.Sequential`; in a plain list it does not see them."
-)
-_NO_CONVOLUTION = (
-    "There is no convolution among the layers that PyTorch sees: they must be attributes of their own, or in an "
-    "`nn.ModuleList` or `nn.Sequential`, not in a plain list."
-)
-_FAILS = (
-    "The network stops with an error on a batch of shape (2, 3, 64, 64), channels first. Try "
-    "`leaf_net(torch.rand(2, 3, 64, 64))`."
-)
-_ONE_SIZE = (
-    "The network works at 64 × 64 but not at 80 × 96: a `Linear` layer behind `flatten` is tied to one size. Average "
-    "each map over its places first."
-)
-_OTHER_SHAPE = "The result must have the shape (n, 5): for each picture one logit a class."
-_NEVER_NEGATIVE = (
-    "The outputs are never negative, whatever the weights are. Logits are any numbers: leave out what comes behind the "
-    "last layer (softmax belongs to the loss, see 10.4; ReLU and sigmoid cut off as well)."
-)
-_LARGE = "The network has 10,000 parameters or more. `sum(p.numel() for p in leaf_net.parameters())` counts them."
-
-
-def _answers(network, height=64, width=64):
-    """Return what a network answers to four pictures of noise."""
+def _output(network, height=64, width=64):
+    """Return the output of a network for four images of noise."""
     import torch
 
-    pictures = torch.rand((4, 3, height, width), generator=torch.Generator().manual_seed(10))
+    images = torch.rand((4, 3, height, width), generator=torch.Generator().manual_seed(10))
     with torch.no_grad():
-        return network(pictures)
+        return network(images)
 
 
 def _ready(network):
-    """Return a copy in eval mode that was asked once, so that lazy layers know their sizes."""
+    """Return a copy in eval mode that was called once, so that lazy layers know their sizes."""
     network = copy.deepcopy(network).eval()
-    _answers(network)
+    _output(network)
     return network
 
 
@@ -311,7 +284,7 @@ def _count(network):
 
 
 def _can_be_negative(network):
-    """Return whether an output is below 0 with the signs of all weights drawn anew, in at least one of eight draws."""
+    """Return whether an output is below 0 with random signs of all weights, in at least one of eight samples."""
     import torch
 
     network, random = _ready(network), torch.Generator().manual_seed(10)
@@ -319,27 +292,89 @@ def _can_be_negative(network):
         for _ in range(8):
             for parameter in network.parameters():
                 parameter *= torch.randint(0, 2, parameter.shape, generator=random) * 2 - 1
-            if (_answers(network) < 0).any():
+            if (_output(network) < 0).any():
                 return True
     return False
 
 
+def _convolutions_in_a_list():
+    from torch import nn
+
+    return _in_a_list(list(_pooled())[:-1], nn.Linear(8, 5))
+
+
+def _flattens():
+    from torch import nn
+
+    return _sequence(nn.Conv2d(3, 1, 3, stride=4), nn.ReLU(), nn.Flatten(), nn.Linear(16 * 16, 5))
+
+
+def _ends_in_softmax():
+    from torch import nn
+
+    return _pooled(3, 8, 5, nn.Softmax(dim=1))
+
+
 @value(
     rules=[
-        (_NO_INSTANCE, lambda network: not isinstance(network, type)),
-        (_NO_MODULE, _is_module),
-        (_FAILS, lambda network: _ready(network) is not None),  # what it raises breaks the rule
-        (_NO_PARAMETERS, lambda network: _count(network) > 0),
-        (_NO_CONVOLUTION, _has_convolution),
-        (_OTHER_SHAPE, lambda network: tuple(_answers(_ready(network)).shape) == (4, 5)),
-        (_ONE_SIZE, lambda network: tuple(_answers(_ready(network), 80, 96).shape) == (4, 5)),
-        (_NEVER_NEGATIVE, _can_be_negative),
-        (_LARGE, lambda network: _count(network) < 10_000),
+        (
+            lambda network: not isinstance(network, type),
+            lambda: type(leaf_net.right_answer),
+            "That is the class. Make one network of it, by calling it: `leaf_net = LeafNet()`.",
+        ),
+        (
+            _is_module,
+            lambda: lambda x: x.mean(dim=(2, 3)),
+            "A PyTorch module is expected: a class that inherits from `nn.Module`, or `nn.Sequential`, and one network "
+            "of it.",
+        ),
+        (
+            lambda network: _ready(network) is not None,  # what it raises breaks the rule
+            lambda: _pooled(1),
+            "The network stops with an error on a batch of shape (2, 3, 64, 64), channels first. Try "
+            "`leaf_net(torch.rand(2, 3, 64, 64))`.",
+        ),
+        (
+            lambda network: _count(network) > 0,
+            lambda: _in_a_list(list(_pooled())),
+            "PyTorch finds no parameters in this network, so nothing could be trained. It sees layers that are "
+            "attributes of their own (`self.conv = …`), or in an `nn.ModuleList` or `nn.Sequential`; in a plain list "
+            "it does not see them.",
+        ),
+        (
+            _has_convolution,
+            _convolutions_in_a_list,
+            "There is no convolution among the layers that PyTorch sees: they must be attributes of their own, or in "
+            "an `nn.ModuleList` or `nn.Sequential`, not in a plain list.",
+        ),
+        (
+            lambda network: tuple(_output(_ready(network)).shape) == (4, 5),
+            lambda: _pooled(3, 8, 10),
+            "The result must have the shape (n, 5): for each image one logit per class.",
+        ),
+        (
+            lambda network: tuple(_output(_ready(network), 80, 96).shape) == (4, 5),
+            _flattens,
+            "The network works at 64 × 64 but not at 80 × 96: a `Linear` layer behind `flatten` is tied to one size. "
+            "Average each map over its positions first.",
+        ),
+        (
+            _can_be_negative,
+            _ends_in_softmax,
+            "The outputs are never negative, whatever the weights are. Logits are any numbers: leave out what comes "
+            "behind the last layer (softmax belongs to the loss, see 10.4; ReLU and sigmoid cut off as well).",
+        ),
+        (
+            lambda network: _count(network) < 10_000,
+            lambda: _pooled(3, 500),
+            "The network has 10,000 parameters or more. `sum(p.numel() for p in leaf_net.parameters())` counts them.",
+        ),
     ],
     hints=(
         "Two convolutions with pooling between them are plenty. What lesson 05 puts in place of `Flatten` works for "
         "any size.",
-        "`x.mean(dim=(2, 3))` averages each map over its places and leaves (n, channels) for `nn.Linear(channels, 5)`.",
+        "`x.mean(dim=(2, 3))` averages each map over its positions and leaves (n, channels) for `nn.Linear(channels, "
+        "5)`.",
     ),
     remark="`nn.AdaptiveAvgPool2d(1)` is the same average as a layer, for use in `nn.Sequential`.",
 )
@@ -375,18 +410,8 @@ def _pooled(channels_in=3, maps=8, outputs=5, *after):
     return _sequence(*body, nn.Linear(maps, outputs), *after)
 
 
-@leaf_net.mistake(_NO_INSTANCE)
-def class_itself():
-    return type(leaf_net.right_answer)
-
-
-@leaf_net.mistake(_NO_MODULE)
-def a_function():
-    return lambda x: x.mean(dim=(2, 3))
-
-
 def _in_a_list(layers, *registered):
-    """Return a module whose `layers` stand in a plain list, where PyTorch does not see them."""
+    """Return a module whose `layers` are in a plain list, where PyTorch does not see them."""
     from torch import nn
 
     class Hidden(nn.Module):
@@ -403,47 +428,6 @@ def _in_a_list(layers, *registered):
     return Hidden()
 
 
-@leaf_net.mistake(_NO_PARAMETERS)
-def all_in_a_list():
-    return _in_a_list(list(_pooled()))
-
-
-@leaf_net.mistake(_NO_CONVOLUTION)
-def convolutions_in_a_list():
-    from torch import nn
-
-    return _in_a_list(list(_pooled())[:-1], nn.Linear(8, 5))
-
-
-@leaf_net.mistake(_FAILS)
-def one_channel():
-    return _pooled(1)
-
-
-@leaf_net.mistake(_OTHER_SHAPE)
-def ten_classes():
-    return _pooled(3, 8, 10)
-
-
-@leaf_net.mistake(_ONE_SIZE)
-def flattens():
-    from torch import nn
-
-    return _sequence(nn.Conv2d(3, 1, 3, stride=4), nn.ReLU(), nn.Flatten(), nn.Linear(16 * 16, 5))
-
-
-@leaf_net.mistake(_NEVER_NEGATIVE)
-def ends_in_softmax():
-    from torch import nn
-
-    return _pooled(3, 8, 5, nn.Softmax(dim=1))
-
-
-@leaf_net.mistake(_LARGE)
-def too_large():
-    return _pooled(3, 500)
-
-
 @quiz(
     because="The refusal says that the file wants a function called, not only numbers read. For numbers that is never "
     "needed.",
@@ -456,45 +440,66 @@ def q3():
     return "C"
 
 
-_LINES = "A set of three line numbers is expected, such as {4, 8, 11}: whole numbers from 1 to 11."
-_TOO_MANY = "Three line numbers are asked. Several numbers for one and the same mistake are not needed."
-_SOUND_OPTIMIZER = "Line 2 is sound: the optimizer gets all weights of the network, also of one inside of another."
-_OUTSIDE = "Lines 3 and 4 are sound: every epoch begins in training mode."
-_ONCE_AN_EPOCH = (
-    "A line before line 5 would run once an epoch. What is missing there must happen for each batch, inside of the "
-    "loop."
-)
-_PRINTING = (
-    "Line 11 is sound: the largest output is the answer, before a softmax and after it. What the network computes it "
-    "with is settled before."
-)
-_ENDING = "One is missing among the lines that build the network: what does `F.cross_entropy` do by itself?"
-_ADDED = (
-    "One is missing in the loop over the batches: what does `backward` do with the gradients that are there already?"
-)
-_THROWN_AWAY = (
-    "Before line 8 the gradients of this batch have just been computed: to forget them there would leave nothing to "
-    "learn from. It must happen before `backward`."
-)
-_MODE = "One is missing behind that loop: `no_grad` does not change what the layers compute. What does?"
-
-
 def _are_lines(lines):
     return len(set(lines)) >= 1 and all(line == int(line) and 1 <= line <= 11 for line in lines)
 
 
 @value(
     rules=[
-        (_LINES, _are_lines),
-        (_SOUND_OPTIMIZER, lambda lines: 2 not in lines),
-        (_OUTSIDE, lambda lines: not {3, 4} & set(lines)),
-        (_ONCE_AN_EPOCH, lambda lines: 5 not in lines),
-        (_PRINTING, lambda lines: 11 not in lines),
-        (_ENDING, lambda lines: 1 in lines),
-        (_THROWN_AWAY, lambda lines: 8 not in lines),
-        (_ADDED, lambda lines: {6, 7} & set(lines)),
-        (_MODE, lambda lines: {9, 10} & set(lines)),
-        (_TOO_MANY, lambda lines: len(set(lines)) == 3),
+        (
+            _are_lines,
+            {"softmax", "zero_grad", "eval"},
+            "A set of three line numbers is expected, such as {4, 8, 11}: whole numbers from 1 to 11.",
+        ),
+        (
+            lambda lines: 2 not in lines,
+            {1, 2, 9},
+            "Line 2 is sound: the optimizer gets all weights of the network, also those of a network inside it.",
+        ),
+        (
+            lambda lines: not {3, 4} & set(lines),
+            {1, 4, 7},
+            "Lines 3 and 4 are sound: every epoch begins in training mode.",
+        ),
+        (
+            lambda lines: 5 not in lines,
+            {1, 5, 9},
+            "A line before line 5 would run once per epoch. What is missing there must happen for each batch, inside "
+            "the loop.",
+        ),
+        (
+            lambda lines: 11 not in lines,
+            {1, 7, 11},
+            "Line 11 is sound: the largest output is the predicted class, before a softmax and after it. What the "
+            "network computes it with is settled before.",
+        ),
+        (
+            lambda lines: 1 in lines,
+            {6, 7, 9},
+            "One is missing among the lines that build the network: what does `F.cross_entropy` do by itself?",
+        ),
+        (
+            lambda lines: 8 not in lines,
+            {1, 8, 9},
+            "Before line 8 the gradients of this batch have just been computed: to forget them there would leave "
+            "nothing to learn from. It must happen before `backward`.",
+        ),
+        (
+            lambda lines: {6, 7} & set(lines),
+            {1, 9, 10},
+            "One is missing in the loop over the batches: what does `backward` do with the gradients that are there "
+            "already?",
+        ),
+        (
+            lambda lines: {9, 10} & set(lines),
+            {1, 6, 7},
+            "One is missing behind that loop: `no_grad` does not change what the layers compute. What does?",
+        ),
+        (
+            lambda lines: len(set(lines)) == 3,
+            {1, 6, 7, 9},
+            "The task asks for three line numbers. Several numbers for one and the same mistake are not needed.",
+        ),
     ],
     hints=(
         "One mistake is in how the network ends, one in the loop over the batches, one behind it.",
@@ -504,53 +509,3 @@ def _are_lines(lines):
 )
 def mistakes():
     return {1, 7, 9}
-
-
-@mistakes.mistake(_LINES)
-def as_words():
-    return {"softmax", "zero_grad", "eval"}
-
-
-@mistakes.mistake(_SOUND_OPTIMIZER)
-def optimizer_too():
-    return {1, 2, 9}
-
-
-@mistakes.mistake(_OUTSIDE)
-def mode_before_the_loop():
-    return {1, 4, 7}
-
-
-@mistakes.mistake(_ONCE_AN_EPOCH)
-def once_an_epoch():
-    return {1, 5, 9}
-
-
-@mistakes.mistake(_PRINTING)
-def answer_without_softmax():
-    return {1, 7, 11}
-
-
-@mistakes.mistake(_ENDING)
-def softmax_overlooked():
-    return {6, 7, 9}
-
-
-@mistakes.mistake(_ADDED)
-def gradients_overlooked():
-    return {1, 9, 10}
-
-
-@mistakes.mistake(_THROWN_AWAY)
-def forgotten_before_the_step():
-    return {1, 8, 9}
-
-
-@mistakes.mistake(_MODE)
-def eval_overlooked():
-    return {1, 6, 7}
-
-
-@mistakes.mistake(_TOO_MANY)
-def several_for_one():
-    return {1, 6, 7, 9}

@@ -1,4 +1,4 @@
-"""Exercises of lesson 11: numbers in eight bits, a frame made ready for a model, when to pass a picture on."""
+"""Exercises of lesson 11: numbers in eight bits, a frame made ready for a model, when to pass an image on."""
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from course_utils.exercises.engine import function, quiz
     dtype=True,
     hints=(
         "Turn the formula round: which q belongs to an x? Then round, and only then cut off.",
-        "`np.clip(np.round(…), -128, 127)`, and `.astype(np.int8)` at the very end: a number outside of −128…127 would "
+        "`np.clip(np.round(…), -128, 127)`, and `.astype(np.int8)` at the very end: a number outside −128…127 would "
         "wrap around.",
     ),
     remark="The way back is `step * (q - zero)`. What was cut off or rounded away does not come back.",
@@ -32,7 +32,7 @@ def _whole(values, step, zero):
     return np.round(np.asarray(values) / step + zero)
 
 
-@quantise.mistake("Numbers outside of −128…127 wrap around in your result: cut them off before they become `int8`.")
+@quantise.mistake("Numbers outside −128…127 wrap around in your result: cut them off before they become `int8`.")
 def wraps(values, step, zero):
     return _whole(values, step, zero).astype(np.int64).astype(np.int8)
 
@@ -42,7 +42,7 @@ def truncates(values, step, zero):
     return np.clip(np.asarray(values) / step + zero, -128, 127).astype(np.int8)
 
 
-@quantise.mistake("You round down. The nearest whole number is asked: `np.round`.")
+@quantise.mistake("You round down. The task asks for the nearest whole number: `np.round`.")
 def rounds_down(values, step, zero):
     return np.clip(np.floor(np.asarray(values) / step + zero), -128, 127).astype(np.int8)
 
@@ -72,7 +72,7 @@ def multiplies(values, step, zero):
     return np.clip(np.round(np.asarray(values) * step + zero), -128, 127).astype(np.int8)
 
 
-@quantise.mistake("You return the values after the way there and back. Asked are the whole numbers q.")
+@quantise.mistake("You return the values after the way there and back. The task asks for the whole numbers q.")
 def there_and_back(values, step, zero):
     return step * (quantise.reference(values, step, zero).astype(float) - zero)
 
@@ -91,9 +91,9 @@ def unsigned(values, step, zero):
     because="A random layer is switched on by a plain call, and an export records a plain call. `predict` switches it "
     "off, and so does the wrapper.",
     hints=("What does `predict` do that a plain call does not?",),
-    A="A seed makes runs repeatable. Within one run the layer still draws anew for each call.",
+    A="A seed makes runs repeatable. Within one run the layer still draws new random numbers for each call.",
     C="The exporter records the same plain call. With some random layers the ONNX file cannot even be loaded.",
-    D="What varies is not the model but a layer that changes the picture before the model sees it.",
+    D="What varies is not the model but a layer that changes the image before the model sees it.",
 )
 def q1():
     return "B"
@@ -142,9 +142,7 @@ def plain_mean(frame):
     return _as_batch(frame.mean(axis=2))
 
 
-@ready_for_model.mistake(
-    "The axis of the batch is missing in front: a model takes several pictures, even if it is one."
-)
+@ready_for_model.mistake("The axis of the batch is missing in front: a model takes several images, even if it is one.")
 def without_batch(frame):
     return ready_for_model.reference(frame)[0]
 
@@ -170,11 +168,11 @@ def to_minus_one(frame):
 
 
 @quiz(
-    because="64 pictures take 440 ms more than one, so a picture is about 7 ms. The other 50 are a price for the call, "
-    "whatever is in it.",
-    hints=("Suppose each call costs a fixed time and each picture another. Which two numbers fit both measurements?",),
-    A="With 7 ms a picture, 64 of them take about 450 ms: no miracle is needed, only a fixed cost for each call.",
-    C="A fixed cost for each call is paid once, however many pictures the call holds.",
+    because="64 images take 440 ms more than one, so one image takes about 7 ms. The other 50 are a price for the "
+    "call, whatever is in it.",
+    hints=("Suppose each call costs a fixed time and each image another. Which two numbers fit both measurements?",),
+    A="With 7 ms per image, 64 of them take about 450 ms: no miracle is needed, only a fixed cost for each call.",
+    C="A fixed cost for each call is paid once, however many images the call holds.",
 )
 def q2():
     return "B"
@@ -201,13 +199,13 @@ _TEN = [0.5, 0.6, 0.7, 0.8, 0.9]
         (*_many(2, 80), _TEN, 0.85),
     ],
     hints=(
-        "For one threshold: `sure = confidence >= threshold`. What share of `right[sure]` is true, and what if none is "
-        "sure?",
-        "Go through the candidates in their order and return at the first that reaches the wish; "
-        "`return None, 0.0` behind the loop.",
+        "For one threshold: `sure = confidence >= threshold`. What fraction of `right[sure]` is true, and what if none "
+        "is sure?",
+        "Go through the candidates in their order and return at the first that reaches the wish; `return None, 0.0` "
+        "behind the loop.",
     ),
-    remark="Choose on validation. The test part then tells how it went on other pictures; if it comes out much better, "
-    "as in 11.8, promise the smaller number.",
+    remark="Choose on validation. The test set then tells how it went on other images; if it comes out much better, as "
+    "in 11.8, promise the smaller number.",
 )
 def pass_on(confidence, right, candidates, wanted):
     for threshold in candidates:
@@ -226,7 +224,7 @@ def _search(confidence, right, candidates, good):
 
 
 @pass_on.mistake(
-    "An answer is given from the threshold on: `>=`. You leave out pictures that are exactly as sure as it."
+    "A prediction is given from the threshold on: `>=`. You leave out images that are exactly as sure as it."
 )
 def strictly_above(confidence, right, candidates, wanted):
     for threshold in candidates:
@@ -236,12 +234,16 @@ def strictly_above(confidence, right, candidates, wanted):
     return None, 0.0
 
 
-@pass_on.mistake("You count the right answers among all pictures. Asked is the share among those that are answered.")
+@pass_on.mistake(
+    "You count the right predictions among all images. The task asks for their fraction among the predictions given."
+)
 def among_all(confidence, right, candidates, wanted):
     return _search(confidence, right, candidates, lambda sure, _: np.sum(right & sure) / len(right) >= wanted)
 
 
-@pass_on.mistake("You take the threshold with the highest accuracy. The lowest that reaches the wish answers more.")
+@pass_on.mistake(
+    "You take the threshold with the highest accuracy. The lowest that reaches the wish gives more predictions."
+)
 def most_accurate(confidence, right, candidates, wanted):
     scores = [(right[confidence >= t].mean() if (confidence >= t).any() else -1.0) for t in candidates]
     best = int(np.argmax(scores))
@@ -250,32 +252,35 @@ def most_accurate(confidence, right, candidates, wanted):
     return candidates[best], float((confidence >= candidates[best]).mean())
 
 
-@pass_on.mistake("You take the highest threshold that reaches the wish. The lowest one answers more pictures.")
+@pass_on.mistake("You take the highest threshold that reaches the wish. The lowest one gives more predictions.")
 def highest(confidence, right, candidates, wanted):
     return _search(confidence, right, list(candidates)[::-1], lambda sure, _: right[sure].mean() >= wanted)
 
 
-@pass_on.mistake("The second number should be a share of the pictures, 0…1. You return how many there are.")
+@pass_on.mistake("The second number should be a fraction of the images, 0…1. You return how many there are.")
 def number_of_answers(confidence, right, candidates, wanted):
     threshold, _ = pass_on.reference(confidence, right, candidates, wanted)
     return threshold, (0 if threshold is None else int(np.sum(confidence >= threshold)))
 
 
 @pass_on.mistake(
-    "The second number should be the share that is answered. You return how many of the answers are right."
+    "The second number should be the fraction of images with a prediction. You return how many of the predictions are "
+    "right."
 )
 def accuracy_instead(confidence, right, candidates, wanted):
     threshold, _ = pass_on.reference(confidence, right, candidates, wanted)
     return threshold, (0.0 if threshold is None else float(right[confidence >= threshold].mean()))
 
 
-@pass_on.mistake("The second number should be the share that is answered. You return the share that is passed on.")
-def share_passed_on(confidence, right, candidates, wanted):
-    threshold, share = pass_on.reference(confidence, right, candidates, wanted)
-    return threshold, (0.0 if threshold is None else 1 - share)
+@pass_on.mistake(
+    "The second number should be the fraction of images with a prediction. You return the fraction passed on."
+)
+def fraction_passed_on(confidence, right, candidates, wanted):
+    threshold, fraction = pass_on.reference(confidence, right, candidates, wanted)
+    return threshold, (0.0 if threshold is None else 1 - fraction)
 
 
-@pass_on.mistake("“At least the share wanted” includes the share itself: `>=`.")
+@pass_on.mistake("“At least the fraction wanted” includes that fraction itself: `>=`.")
 def more_than_wanted(confidence, right, candidates, wanted):
     return _search(confidence, right, candidates, lambda sure, _: right[sure].mean() > wanted)
 

@@ -35,7 +35,7 @@ def downward_bits(small):
     return small[1:] > small[:-1]
 
 
-@downward_bits.mistake("You compare with the right neighbour, as section 12.2 did. Asked is the pixel below.")
+@downward_bits.mistake("You compare with the right neighbour, as section 12.2 did. The task asks for the pixel below.")
 def rightward(small):
     return small[:, 1:] > small[:, :-1]
 
@@ -69,28 +69,28 @@ def differences(small):
 
 
 @downward_bits.mistake(
-    "The bits are right, but they are numbers. Booleans are asked, as the comparison itself gives them."
+    "The bits are right, but they are numbers. The task asks for Booleans, as the comparison itself gives them."
 )
 def numbers(small):
     return (small[1:] > small[:-1]).astype(int)
 
 
 @quiz(
-    because="Mirrored before the split, a picture and its twin often land on different sides. Split first, then vary "
-    "the training part only. (The audit sees mirrored twins.)",
-    hints=("Where can a picture and its mirror image be after the shuffle?",),
-    A="Twice the pictures would help if they were new ones, from new sources. And a fall from 12 to 3 % mistakes is "
-    "more than such a doubling gives.",
-    C="That is what mirroring is for, and it may even be so. But this test cannot show it, because its pictures have "
-    "twins in the training part.",
-    D="The test part has hundreds of pictures: nine points are far outside of an interval of that size.",
+    because="Mirrored before the split, an image and its twin often land on different sides. Split first, then vary "
+    "the training set only. (The audit sees mirrored twins.)",
+    hints=("Where can an image and its mirror image be after the shuffle?",),
+    A="Twice the images would help if they were new ones, from new sources. And a fall from 12 to 3 % mistakes is more "
+    "than such a doubling gives.",
+    C="That is what mirroring is for, and it may even be so. But this test cannot show it, because its images have "
+    "twins in the training set.",
+    D="The test set has hundreds of images: nine points are far outside an interval of that size.",
 )
 def q1():
     return "B"
 
 
 def _reach(pairs, count):
-    """Return the solution in another way than the reference: spread the lowest number until nothing changes."""
+    """Return the solution in another way than the reference: pass on the lowest number until nothing changes."""
     lowest = list(range(count))
     for _ in range(count):
         for one, other in pairs:
@@ -110,12 +110,12 @@ def _reach(pairs, count):
         ([(1, 1), (2, 1), (1, 2)], 4),
     ],
     hints=(
-        "Begin with `[0, 1, 2, …]`: each picture is its own group. A pair makes two groups one. What changes then?",
-        "For a pair, take the group numbers of both and the lower of the two; give it to *every* picture that has "
-        "either of the two numbers.",
+        "Begin with `[0, 1, 2, …]`: each image is its own group. A pair makes two groups one. What changes then?",
+        "For a pair, take the group numbers of both and the lower of the two; give it to *every* image that has either "
+        "of the two numbers.",
     ),
-    remark="Twenty thousand pictures need something faster: `scipy.sparse.csgraph.connected_components`, which the "
-    "audit uses.",
+    remark="Twenty thousand images need something faster: `scipy.sparse.csgraph.connected_components`, which the audit "
+    "uses.",
 )
 def group_of_each(pairs, count):
     group = list(range(count))
@@ -126,7 +126,7 @@ def group_of_each(pairs, count):
 
 
 @group_of_each.mistake(
-    "You only change the two pictures of a pair. All others that were in either group must come along, or the chain is "
+    "You only change the two images of a pair. All others that were in either group must come along, or the chain is "
     "cut."
 )
 def only_the_two(pairs, count):
@@ -136,7 +136,7 @@ def only_the_two(pairs, count):
     return group
 
 
-@group_of_each.mistake("You change the second picture of a pair only: in (1, 2), (0, 1) the picture 1 brings 2 along.")
+@group_of_each.mistake("You change the second image of a pair only: in (1, 2), (0, 1) the image 1 brings 2 along.")
 def second_follows_first(pairs, count):
     group = list(range(count))
     for one, other in pairs:
@@ -144,7 +144,7 @@ def second_follows_first(pairs, count):
     return group
 
 
-@group_of_each.mistake("You only look at direct partners. What is reached over a third picture belongs to it as well.")
+@group_of_each.mistake("You only look at direct partners. What is reached over a third image belongs to it as well.")
 def direct_partners(pairs, count):
     group = list(range(count))
     for one, other in pairs:
@@ -152,97 +152,80 @@ def direct_partners(pairs, count):
     return group
 
 
-@group_of_each.mistake("You number the groups 0, 1, 2, … Asked is the lowest number of a picture in the group.")
+@group_of_each.mistake("You number the groups 0, 1, 2, … The task asks for the lowest number of an image in the group.")
 def numbered(pairs, count):
     lowest = _reach(pairs, count)
     return [sorted(set(lowest)).index(number) for number in lowest]
 
 
-@group_of_each.mistake("You give the highest number in each group. Asked is the lowest.")
+@group_of_each.mistake("You give the highest number in each group. The task asks for the lowest.")
 def highest(pairs, count):
     lowest = _reach(pairs, count)
     return [max(n for n in range(count) if lowest[n] == number) for number in lowest]
 
 
-@group_of_each.mistake("You return the groups themselves. Asked is a list with one number for each picture.")
+@group_of_each.mistake("You return the groups themselves. The task asks for a list with one number for each image.")
 def groups(pairs, count):
     lowest = _reach(pairs, count)
     return [[n for n in range(count) if lowest[n] == number] for number in sorted(set(lowest))]
 
 
-_LETTERS = 'A set of letters is expected, such as {"A", "F"}, each from A to F.'
-_NO_A = "A stops a training with an error, or the files are left out. Neither makes a score better."
-_NO_C = "C works against the score: the same picture with two labels is wrong at least once, whatever the model says."
-_NO_D = "D costs points where a reader ignores the note: pictures on their side are harder. It flatters nothing."
-_NO_F = "F changes nothing: what is not used is neither learned nor tested."
-_B_MISSING = "One is missing: where may the second of two equal files be after a random split?"
-_E_MISSING = (
-    "One is missing: think of a model that looks at sharpness and shape instead of birds. Would the test notice? Would "
-    "new birds?"
-)
-
-
 @value(
     rules=[
-        (_LETTERS, lambda answer: len(answer) > 0 and all(letter in tuple("ABCDEF") for letter in answer)),
-        (_NO_A, lambda answer: "A" not in answer),
-        (_NO_C, lambda answer: "C" not in answer),
-        (_NO_D, lambda answer: "D" not in answer),
-        (_NO_F, lambda answer: "F" not in answer),
-        (_B_MISSING, lambda answer: "B" in answer),
-        (_E_MISSING, lambda answer: "E" in answer),
+        (
+            lambda answer: len(answer) > 0 and all(letter in tuple("ABCDEF") for letter in answer),
+            {2, 5},
+            'A set of letters is expected, such as {"A", "F"}, each from A to F.',
+        ),
+        (
+            lambda answer: "A" not in answer,
+            {"A", "B", "E"},
+            "A stops a training with an error, or the files are left out. Neither makes a score better.",
+        ),
+        (
+            lambda answer: "C" not in answer,
+            {"B", "C", "E"},
+            "C works against the score: the same image with two labels is wrong at least once, whatever the model "
+            "says.",
+        ),
+        (
+            lambda answer: "D" not in answer,
+            {"B", "D", "E"},
+            "D costs points where a reader ignores the note: images on their side are harder. It flatters nothing.",
+        ),
+        (
+            lambda answer: "F" not in answer,
+            {"B", "E", "F"},
+            "F changes nothing: what is not used is neither learned nor tested.",
+        ),
+        (
+            lambda answer: "B" in answer,
+            {"E"},
+            "One is missing: where may the second of two equal files be after a random split?",
+        ),
+        (
+            lambda answer: "E" in answer,
+            {"B"},
+            "One is missing: think of a model that looks at sharpness and shape instead of birds. Would the test "
+            "notice? Would new birds?",
+        ),
     ],
     hints=(
-        "Ask of each finding: could it help a model on these test pictures, without helping on new birds?",
-        "Two of the six. One concerns single pictures and the split, the other all pictures and no split can mend it.",
+        "Ask of each finding: could it help a model on these test images, without helping on new birds?",
+        "Two of the six. One concerns single images and the split, the other all images, and no split can fix it.",
     ),
-    remark="B goes away with a split by source. E does not: all parts have it. There only other pictures help.",
+    remark="B goes away with a split by source. E does not: all sets have it. There only other images help.",
 )
 def flattering():
     return {"B", "E"}
 
 
-@flattering.mistake(_LETTERS)
-def numbers_instead():
-    return {2, 5}
-
-
-@flattering.mistake(_NO_A)
-def broken_files():
-    return {"A", "B", "E"}
-
-
-@flattering.mistake(_NO_C)
-def two_labels():
-    return {"B", "C", "E"}
-
-
-@flattering.mistake(_NO_D)
-def sideways():
-    return {"B", "D", "E"}
-
-
-@flattering.mistake(_NO_F)
-def loose_files():
-    return {"B", "E", "F"}
-
-
-@flattering.mistake(_B_MISSING)
-def only_short_cut():
-    return {"E"}
-
-
-@flattering.mistake(_E_MISSING)
-def only_copies():
-    return {"B"}
-
-
 @quiz(
     because="Eight patients are eight pieces of evidence: 0.05 to the power of 1/8 is 0.69.",
-    hints=("What would be new if you repeated the test: other pictures of these patients, or other patients?",),
-    A="The bootstrap draws from eight patients without a mistake, and so never meets one. That says nothing about the "
+    hints=("What would be new if you repeated the test: other images of these patients, or other patients?",),
+    A="The bootstrap resamples eight patients without a mistake, and so never meets one. That says nothing about the "
     "ninth.",
-    B="That would hold for 200 patients. Pictures of one patient fall together.",
+    B="That would hold for 200 patients. Images of one patient fall together.",
     D="There is one: ask how bad a model may be and still pass such a test now and then.",
 )
 def q2():
@@ -272,7 +255,7 @@ def rounded_down(share, risk):
 
 
 @sources_needed.mistake(
-    "One source too many in places: a model may pass in *at most* `risk` of all cases, so equal is enough."
+    "Sometimes one source too many: a model may pass in *at most* `risk` of all cases, so equal is enough."
 )
 def strictly_below(share, risk):
     number = 1
@@ -287,8 +270,8 @@ def unrounded(share, risk):
 
 
 @sources_needed.mistake(
-    "That is the rule of thumb 3 / (1 − share), which holds for a risk of 5 % and shares near 1. Here the exact number "
-    "is asked, for any risk."
+    "That is the rule of thumb 3 / (1 − share), which holds for a risk of 5 % and a `share` near 1. The task asks for "
+    "the exact number, for any risk."
 )
 def rule_of_three(share, risk):
     return math.ceil(3 / (1 - share))
@@ -316,8 +299,8 @@ def sure_instead_of_risk(share, risk):
 @quiz(
     because="An interval that reaches below zero says: perhaps nothing. Then the simpler model has the better reasons.",
     hints=("What does an interval of a gain say that reaches from below zero to above it?",),
-    B="Expected from 60 pictures. The interval says that the same numbers also fit a loss of 3 points.",
-    C="Then the test part has chosen, and can no longer judge (lesson 07).",
+    B="Expected from 60 images. The interval says that the same numbers also fit a loss of 3 points.",
+    C="Then the test set has chosen, and can no longer judge (lesson 07).",
     D="The best of ten is partly the luckiest of ten (lesson 08).",
 )
 def q3():

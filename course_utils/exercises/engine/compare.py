@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from course_utils.exercises.limits import short
+from course_utils.exercises.engine.limits import short
 
 MOST_ELEMENTS = 50_000_000  # arrays beyond this are not looked into
 FEW = 4  # up to here, numbers lie so close that “off by one” or “rounded” would often be said of a mere guess
@@ -30,32 +30,25 @@ def difference(
     reveal: bool = True,
     where: str = "result",
 ) -> str | None:
-    """Say what differs, and why if that can be recognised.
+    """Say in one or two sentences what differs, and why if that can be recognised; None if `got` is right.
 
     Parameters
     ----------
     expected : bool, int, float, str, None, ndarray, or list, tuple, set, dict of these
         The right answer.
     got : object
-        Anything at all. Lists count as arrays, tuples as lists, tensors and Pillow pictures as arrays.
+        Anything at all. Lists count as arrays, tuples as lists, tensors and Pillow images as arrays.
     tolerance : float
         How far numbers may be off, relative and absolute; absolute only where the right ones are of an integer type,
         so that a count of millions must be right to the last digit.
     dtype : bool
         Whether an array must have the dtype of `expected`.
-    image : bool
-        Whether to speak of pictures, pixels and channels.
-    shape : bool
-        Whether a tuple is the shape of an array, so that the message may speak of axes.
+    image, shape : bool
+        Whether to speak of pixels, and whether a tuple is the shape of an array, so that one may speak of axes.
     reveal : bool
         Whether the message may say the expected value.
     where : {"result", "value", "entry"}
-        Whether `got` is what a function returned, what the learner assigned, or an item inside of either.
-
-    Returns
-    -------
-    str or None
-        None if `got` is right; else one or two short sentences.
+        Whether `got` is what a function returned, what the learner assigned, or an item inside either.
     """
     expected, got = _plain(expected), _plain(got)
     if expected is not None and (message := _wrong_kind(expected, got, where)):
@@ -81,7 +74,7 @@ def difference(
 
 
 def _plain(got: Any) -> Any:
-    """Turn tensors, pictures, array subclasses and NumPy scalars into plain arrays and Python's own numbers."""
+    """Turn tensors, images, array subclasses and NumPy scalars into plain arrays and Python's own numbers."""
     library = type(got).__module__.partition(".")[0]
     convertible = hasattr(type(got), "__array__") or hasattr(type(got), "__array_interface__")
     if library in {"tensorflow", "keras", "torch", "PIL", "pandas"} and convertible:
@@ -112,44 +105,46 @@ def _wrong_kind(expected: Any, got: Any, where: str) -> str | None:
     if isinstance(got, Iterator | range | type({}.keys()) | type({}.values()) | type({}.items())):
         return f"{what} is a `{type(got).__name__}` object, which makes its items later: wrap it in `list(…)`."
     if isinstance(got, str) and not isinstance(expected, str):
-        if (
-            isinstance(expected, int | float)
-            and (number := _number_in(got)) is not None
-            and _close(expected, number, 1e-6)
-        ):
+        if isinstance(expected, int | float) and _close(expected, _number_in(got), 1e-6):
             return f"{what} is text. Without the quotes it is the number."
         return f"{what} is text, {short(got)}, but {_kind(expected)} is expected."
     return None
 
 
+KINDS = {bool: "True or False", int: "a number", float: "a number", str: "text"}
+KINDS |= {tuple: "a tuple", list: "a list", dict: "a dict", set: "a set"}
+
+
 def _kind(value: Any) -> str:
-    names = {bool: "True or False", int: "a number", float: "a number", str: "text", tuple: "a tuple", list: "a list"}
-    return names.get(type(value), {dict: "a dict", set: "a set"}.get(type(value), "an array"))
+    return KINDS.get(type(value), "an array")
 
 
-def _number_in(text: str) -> float | None:
+def _number_in(text: str) -> float:
     try:
         return float(text.strip().rstrip("%"))
     except ValueError:
-        return None
+        return math.nan
+
+
+def _said(expected: Any, got: Any, options: dict) -> str:
+    return f"Expected {short(expected)}, got {short(got)}." if options["reveal"] else f"{short(got)} is not right."
 
 
 def _expected(expected: Any, got: Any, options: dict) -> str:
-    """Say expected against got, or only got."""
-    if options["reveal"]:
-        return f"Expected {short(expected)}, got {short(got)}."
-    return f"{short(got)} is not right." if type(got) is type(expected) else f"{short(got)} is not {_kind(expected)}."
+    if options["reveal"] or type(got) is type(expected):
+        return _said(expected, got, options)
+    return f"{short(got)} is not {_kind(expected)}."
 
 
 def _close(expected: Any, got: Any, tolerance: float, whole: bool = False) -> Any:
     return np.isclose(got, expected, rtol=0 if whole else tolerance, atol=tolerance, equal_nan=True)
 
 
-def _explains(expected: Any, mended: Any, tolerance: float) -> bool:
+def _explains(expected: Any, repaired: Any, tolerance: float) -> bool:
     """Return whether a cause accounts for the answer; in relative terms, or any two tiny numbers would be related."""
     floor = 1e-7 * np.max(np.abs(expected), initial=0, where=np.isfinite(expected))
-    return np.shape(mended) == np.shape(expected) and np.allclose(
-        mended, expected, rtol=min(tolerance, 1e-3), atol=floor, equal_nan=True
+    return np.shape(repaired) == np.shape(expected) and np.allclose(
+        repaired, expected, rtol=min(tolerance, 1e-3), atol=floor, equal_nan=True
     )
 
 
@@ -159,8 +154,8 @@ NUMBER_CAUSES: tuple[tuple[Callable[[float], float], str], ...] = (  # what make
     (lambda x: -x, "The size is right, the sign is not."),
     (lambda x: x * 255, "It is 255 times too small: values in 0…1 where 0…255 are meant?"),
     (lambda x: x / 255, "It is 255 times too large: values in 0…255 where 0…1 are meant?"),
-    (lambda x: x * 100 if x <= 1 < 100 * x else 0.0, "It is 100 times too small: a share where a percentage is meant?"),
-    (lambda x: x / 100 if x / 100 <= 1 < x else 0.0, "It is 100 times too large: a percentage where a share is meant?"),
+    (lambda x: x * 100 if x <= 1 < 100 * x else 0.0, "It is 100 times too small: a fraction for a percentage?"),
+    (lambda x: x / 100 if x / 100 <= 1 < x else 0.0, "It is 100 times too large: a percentage for a fraction?"),
     (lambda x: 1 / x, "It is the reciprocal: divide the other way round."),
 )
 
@@ -179,7 +174,7 @@ def _number(expected: float, got: Any, options: dict) -> str | None:
         return None
     if math.isnan(got) or math.isinf(got):
         return f"Got {got}: something was divided by zero, or the logarithm of zero taken."
-    said = f"Expected {short(expected)}, got {short(got)}." if options["reveal"] else f"{short(got)} is not right."
+    said = _said(expected, got, options)
     if expected != 0 and got != 0:
         for cause, words in NUMBER_CAUSES:
             if _explains(expected, cause(got), options["tolerance"]):
@@ -230,13 +225,11 @@ def _sequence(expected: tuple | list, got: Any, options: dict) -> str | None:
     def same(one: Any, other: Any) -> bool:
         return difference(one, other, **inner) is None
 
-    def equal(ones: Any, others: list) -> bool:
-        return len(ones) == len(others) and all(map(same, ones, others))
-
-    said = f"Expected {short(expected)}, got {short(got)}." if options["reveal"] else f"{short(got)} is not right."
-    if equal(expected, items):
+    said = _said(expected, got, options)
+    if len(items) == len(expected) and all(map(same, expected, items)):
         return None
-    if options["shape"] and (cause := _shape_cause(tuple(expected), items, equal)):
+    sides = all(isinstance(item, numbers.Real) for item in items)
+    if options["shape"] and sides and (cause := _shape_cause(tuple(expected), tuple(items))):
         return f"{said} {cause}"
     if len(items) != len(expected):
         return f"It has {len(items)} entries, but {len(expected)} are expected."
@@ -252,24 +245,25 @@ def _sequence(expected: tuple | list, got: Any, options: dict) -> str | None:
     return f"Entry {first} (counted from 0): {difference(expected[first], items[first], **inner)}"
 
 
-def _shape_cause(expected: tuple, items: list, equal: Callable) -> str | None:
-    """Recognise a shape whose sides are exchanged, or that has an axis too many or too few."""
-    if len(items) == len(expected):
-        if equal((expected[1], expected[0], *expected[2:]), items):
-            return "The first two are exchanged: an array counts rows (height) first, then columns (width)."
-        if len(expected) == 3 and expected[2] in CHANNELS and equal((expected[2], *expected[:2]), items):
-            return "The channels come last here."
-        if len(expected) == 3 and expected[0] in CHANNELS and equal((*expected[1:], expected[0]), items):
-            return "The channels come first here."
-    if equal(expected[:-1], items):
-        return "The last axis is missing" + (": the channels?" if expected[-1] in CHANNELS else ".")
-    if equal(expected[1:], items):
-        return "The first axis is missing" + (": the batch?" if len(expected) == 4 or expected[0] == 1 else ".")
-    if equal(expected, items[1:]):
+def _shape_cause(want: tuple, have: tuple) -> str:
+    """Recognise a shape whose sides are exchanged, or that has an axis too many or too few; else return nothing."""
+    if len(want) > 1 and have == (want[1], want[0], *want[2:]):
+        return "Rows and columns are exchanged: an array counts rows (height) first, then columns (width)."
+    if len(want) == 3 and want[2] in CHANNELS and have == (want[2], *want[:2]):
+        return "The channels come first, but should be the last axis."
+    if len(want) == 3 and want[0] in CHANNELS and have == (*want[1:], want[0]):
+        return "The channels come last, but should be the first axis."
+    if have == want[:-1]:
+        return "The last axis is missing" + (": the channels?" if len(want) > 2 and want[-1] in CHANNELS else ".")
+    if have == want[1:]:
+        return "The first axis is missing" + (": the batch?" if len(want) == 4 or want[0] == 1 else ".")
+    if want == have[1:]:
         return "There is one axis too many in front."
-    if equal(expected, items[:-1]):
+    if want == have[:-1]:
         return "There is one axis too many at the end."
-    return None
+    if [side for side in have if side != 1] == [side for side in want if side != 1]:
+        return f"Axes of length 1: {have.count(1)} instead of {want.count(1)}."
+    return ""
 
 
 def _dict(expected: dict, got: Any, options: dict) -> str | None:
@@ -290,7 +284,7 @@ def _set(expected: set, got: Any) -> str | None:
     if items is None:
         return f"A set is expected, got {short(got)}."
     if extra := [item for item in items if item not in expected]:
-        return f"{short(extra[0])} does not belong into it."
+        return f"{short(extra[0])} does not belong in it."
     missing = len(expected) - len(set(items))
     return f"{missing} entries are missing." if missing else None
 
@@ -299,16 +293,13 @@ def _set(expected: set, got: Any) -> str | None:
 
 
 def _sides(array: np.ndarray) -> tuple[int, int]:
-    """Return which axes are rows and columns: behind the first in a batch of pictures."""
+    """Return which axes are rows and columns: after the first in a batch of images."""
     return (1, 2) if array.ndim == 4 else (0, 1)
 
 
 # What makes the given array right → what happened. In this order: the likelier cause comes first.
 ARRAY_CAUSES: tuple[tuple[Callable[[np.ndarray], np.ndarray], str], ...] = (
-    (
-        lambda a: a[..., ::-1] if a.ndim > 2 and a.shape[-1] == 3 else a,
-        "Red and blue are exchanged: BGR given for RGB.",
-    ),
+    (lambda a: a[..., ::-1] if a.ndim > 2 and a.shape[-1] == 3 else a, "Red and blue are exchanged: BGR for RGB."),
     (lambda a: -a, "Every value has the wrong sign."),
     (lambda a: a * 255, "Every value is 255 times too small: 0…1 given for 0…255."),
     (lambda a: a / 255, "Every value is 255 times too large: 0…255 given for 0…1."),
@@ -321,8 +312,8 @@ ARRAY_CAUSES: tuple[tuple[Callable[[np.ndarray], np.ndarray], str], ...] = (
     (lambda a: np.rot90(a, 3, _sides(a)) if a.ndim > 1 else a, "It is turned by a quarter."),
     (lambda a: 255 - a, "Black and white are exchanged."),
     (lambda a: a * 256 / 255, "Every value was divided by 256 (or multiplied by 255): 255 is the largest grey value."),
-    (lambda a: np.clip(a, 0, 255), "Values outside of 0…255 are left: limit them with `np.clip`."),
-    (lambda a: np.clip(a, 0, 1), "Values outside of 0…1 are left: limit them with `np.clip`."),
+    (lambda a: np.clip(a, 0, 255), "Values outside 0…255 are left: limit them with `np.clip`."),
+    (lambda a: np.clip(a, 0, 1), "Values outside 0…1 are left: limit them with `np.clip`."),
 )
 
 
@@ -366,21 +357,16 @@ def _outer_shape(got: Any) -> tuple:
 
 
 def _other_shape(want: tuple, have: tuple, options: dict) -> str:
-    """Say in words how two shapes differ."""
+    """Say in words how the shapes of two arrays differ."""
     said = f"Expected shape {want}, got {have}." if options["reveal"] or have else f"The shape {have} is not right."
-    if len(want) > 1 and have == (want[1], want[0], *want[2:]):
-        return f"{said} Rows and columns are exchanged: turned, transposed, or (width, height) for (height, width)?"
-    if len(want) == 3 and have == (want[2], *want[:2]):
-        return f"{said} The channels come first, but should be the last axis."
-    if tuple(n for n in have if n != 1) == tuple(n for n in want if n != 1):
-        return f"{said} There is an axis of length 1 too {'many' if len(have) > len(want) else 'few'}."
-    if len(have) != len(want):
-        return f"{said} That is {len(have)} axes instead of {len(want)}."
-    steps = {h - w for h, w in zip(have[:2], want[:2], strict=True)}
-    if len(want) > 1 and len(steps) == 1 and have[2:] == want[2:]:
+    cause = _shape_cause(want, have)
+    if not cause and len(have) != len(want):
+        cause = f"That is {len(have)} axes instead of {len(want)}."
+    steps = {h - w for h, w in zip(have[:2], want[:2], strict=False)}
+    if not cause and len(want) > 1 and len(steps) == 1 and have[2:] == want[2:]:
         step = steps.pop()
-        return f"{said} Both sides are {abs(step)} too {'long' if step > 0 else 'short'}: how is the border treated?"
-    return said
+        cause = f"Both sides are {abs(step)} too {'long' if step > 0 else 'short'}: how is the border treated?"
+    return f"{said} {cause}".rstrip()
 
 
 def _values(expected: np.ndarray, got: np.ndarray, options: dict) -> str | None:
@@ -393,9 +379,9 @@ def _values(expected: np.ndarray, got: np.ndarray, options: dict) -> str | None:
     if unclear.any():
         return f"{unclear.sum()} of {have.size} values are NaN or infinite: was something divided by zero?"
     for cause, words in ARRAY_CAUSES:
-        mended = cause(have)
-        blurred = np.ptp(mended) == 0 < np.ptp(have)  # what makes all values equal explains nothing
-        if mended is not have and not blurred and _explains(want, mended, options["tolerance"]):
+        repaired = cause(have)
+        blurred = np.ptp(repaired) == 0 < np.ptp(have)  # what makes all values equal explains nothing
+        if repaired is not have and not blurred and _explains(want, repaired, options["tolerance"]):
             return words
     off = have - want
     if expected.dtype.kind in "iu" and got.dtype.kind == "f" and np.abs(off).max() < 1 and np.abs(want).max() > FEW:
@@ -403,31 +389,22 @@ def _values(expected: np.ndarray, got: np.ndarray, options: dict) -> str | None:
             return "The values are off by less than 1: round them and turn them into whole numbers."
         if (np.trunc(have) == want).all():
             return "The values are off by less than 1: cut off what comes after the point."
-    if (
-        expected.dtype.kind == "f"
-        and np.abs(off).max() < 1
-        and (have == np.trunc(have)).all()
-        and np.abs(want).max() > 1
-    ):
+    if expected.dtype.kind == "f" and np.abs(off).max() < 1 < np.abs(want).max() and (have == np.trunc(have)).all():
         return "The values have lost what comes after the point: were they turned into whole numbers too early?"
     if (want == np.trunc(want)).all() and (off % 256 == 0).all() and have.min() >= 0 and have.max() <= 255:
         return "Values have wrapped around at 256, as `uint8` does: compute in a larger type."
     if got.dtype == np.uint8 and not right.all() and _restarts(want, off, right):
         return "Where values should stop at 0 or 255 they go round, as `uint8` does: compute in a larger type."
     if np.ptp(have) > 0 and (np.clip(want, 0, 255) == have).all():
-        return "Values outside of 0…255 were cut off."
+        return "Values outside 0…255 were cut off."
     varied = np.isfinite(want).all() and np.ptp(want) > 0  # all offsets and factors fit values that are all equal
     if varied and np.ptp(off) <= min(options["tolerance"], 1e-3) * max(1.0, np.abs(off).max()):
         side, by = "large" if off.flat[0] > 0 else "small", abs(off.flat[0])
         return f"Every value is too {side} by " + (f"{by:.4g}." if options["reveal"] else "the same amount.")
     factor = np.divide(have, want, out=np.full_like(want, np.nan), where=(want != 0) & (have != 0))
     known = factor[~np.isnan(factor)]
-    if (
-        varied
-        and known.size > 1
-        and ((want == 0) == (have == 0)).all()
-        and np.ptp(known) <= 1e-3 * abs(known[0]) < abs(known[0] - 1)
-    ):
+    proportional = varied and known.size > 1 and ((want == 0) == (have == 0)).all()
+    if proportional and np.ptp(known) <= 1e-3 * abs(known[0]) < abs(known[0] - 1):
         times = f"{known[0]:.4g} times" if options["reveal"] else "the same multiple of"
         return f"Every value is {times} what it should be."
     return _where(expected, got, right, options)
@@ -443,20 +420,19 @@ def _restarts(want: np.ndarray, off: np.ndarray, right: np.ndarray) -> bool:
 def _other_dtype(expected: np.ndarray, got: np.ndarray) -> str | None:
     if got.dtype == expected.dtype:
         return None
-    return (
-        f"The values are right, but the dtype is {got.dtype} instead of {expected.dtype}: use `.astype(…)` at the end."
-    )
+    said = f"the dtype is {got.dtype} instead of {expected.dtype}"
+    return f"The values are right, but {said}: use `.astype(…)` at the end."
 
 
 def _where(expected: np.ndarray, got: np.ndarray, right: np.ndarray, options: dict) -> str:
     """Say where values differ: only along the border, or how many and the first."""
     inside = (slice(1, -1),) * min(2, right.ndim)
     if right.ndim > 1 and right[inside].size and right[inside].all():
-        return "Inside all is right, only the border differs: how is it treated?"
-    places = "pixels" if options["image"] and right.ndim == 2 else "values"
+        return "Only the border differs, everything inside is right: how do you treat the border?"
+    units = "pixels" if options["image"] and right.ndim == 2 else "values"
     first = tuple(int(i) for i in np.unravel_index(np.argmin(right), right.shape))
     at = first[0] if len(first) == 1 else first
-    text = f"{(~right).sum()} of {right.size} {places} differ; the first at {at}"
+    text = f"{(~right).sum()} of {right.size} {units} differ; the first at {at}"
     if options["reveal"]:
         return f"{text}: expected {short(expected[first])}, got {short(got[first])}."
     return f"{text}, where yours is {short(got[first])}."

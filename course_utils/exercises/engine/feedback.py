@@ -17,7 +17,7 @@ LOOKS = {  # status → headline, colour of the bar at the left
     "solution": ("→ Solution", "#0072B2"),
     "note": ("→ Note", "#0072B2"),
 }
-LARGEST_PICTURE = 1024  # pixels a side: beyond it a picture is not drawn into a reply
+LARGEST_SIDE = 1024  # pixels: a larger image is not drawn into a reply
 
 
 @dataclass(frozen=True)
@@ -27,13 +27,13 @@ class Feedback:
     Parameters
     ----------
     status : str
-        A key of `LOOKS`; `Exercise.judge` gives "correct", "wrong" or "not attempted".
+        A key of `LOOKS`.
     text : str
-        Plain words; parts in backticks are code.
+        Plain words; backticks mark code.
     code : str
         Python code shown below the words.
     expected, got : ndarray, optional
-        Two pictures, (H, W) or (H, W, 3), to be drawn with their difference in a notebook.
+        Two images, (H, W) or (H, W, 3), to be drawn with their difference in a notebook.
     """
 
     status: str
@@ -54,11 +54,10 @@ class Feedback:
         code = f"<pre>{html.escape(self.code)}</pre>" if self.code else ""
         return (
             f'<div style="border-left: 5px solid {colour}; padding: 0.3em 0.8em">'
-            f"<b>{headline}</b> {words}{code}{self._picture()}</div>"
+            f"<b>{headline}</b> {words}{code}{self._image()}</div>"
         )
 
-    def _picture(self) -> str:
-        """Return an HTML image of expected, got and difference, or nothing if they cannot be drawn."""
+    def _image(self) -> str:
         if self.expected is None or self.got is None:
             return ""
         with contextlib.suppress(Exception):  # whatever a learner's array holds: the words are there
@@ -67,28 +66,28 @@ class Feedback:
         return ""
 
 
-def drawable(picture: object) -> bool:
-    """Return whether an answer is a picture that can be drawn: (H, W) or (H, W, 3), not tiny and not huge."""
-    if not isinstance(picture, np.ndarray) or picture.dtype.kind not in "buif":
+def drawable(image: object) -> bool:
+    """Return whether an answer is an image that can be drawn: (H, W) or (H, W, 3), not tiny and not huge."""
+    if not isinstance(image, np.ndarray) or image.dtype.kind not in "buif":
         return False
-    flat = picture.ndim == 2 or (picture.ndim == 3 and picture.shape[2] == 3)
-    return flat and min(picture.shape[:2]) >= 3 and max(picture.shape[:2]) <= LARGEST_PICTURE
+    flat = image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)
+    return flat and min(image.shape[:2]) >= 3 and max(image.shape[:2]) <= LARGEST_SIDE
 
 
 def draw_comparison(expected: np.ndarray, got: np.ndarray) -> bytes:
-    """Return a PNG of two pictures and, if they have one shape, of their absolute difference.
+    """Return a PNG of two images and, if they have one shape, of their absolute difference.
 
-    All are drawn in the range of `expected`, so that a picture that is too dark looks too dark.
+    All are drawn in the range of `expected`, so that an image that is too dark looks too dark.
     """
     from matplotlib.figure import Figure  # no pyplot: the learner's own figures stay as they are
 
-    panels = [("expected", expected), ("got", got)]
+    panels = {"expected": expected, "got": got}
     if expected.shape == got.shape:
-        panels.append(("difference", np.abs(expected.astype(float) - got.astype(float))))
+        panels["difference"] = np.abs(expected.astype(float) - got)
     low, high = min(0.0, float(expected.min())), max(float(expected.max()), 1e-9)
     figure = Figure(figsize=(2.2 * len(panels), 2.4), dpi=80, layout="constrained")
-    for axis, (title, picture) in zip(figure.subplots(1, len(panels)), panels, strict=True):
-        axis.imshow(np.clip((picture.astype(float) - low) / (high - low), 0, 1), cmap="gray", vmin=0, vmax=1)
+    for axis, (title, image) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
+        axis.imshow(np.clip((image.astype(float) - low) / (high - low), 0, 1), cmap="gray", vmin=0, vmax=1)
         axis.set_title(title)
         axis.set_axis_off()
     buffer = io.BytesIO()

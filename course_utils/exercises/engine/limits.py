@@ -77,7 +77,7 @@ def _ends(done: threading.Event, seconds: float) -> bool:
 
 
 def _importing(thread: threading.Thread) -> bool:
-    """Return whether a thread is inside of an import: a library that is stopped half-loaded stays broken."""
+    """Return whether a thread is inside an import: a library that is stopped half-loaded stays broken."""
     frame = sys._current_frames().get(thread.ident)
     while frame is not None and not frame.f_code.co_filename.startswith("<frozen importlib"):
         frame = frame.f_back
@@ -86,31 +86,18 @@ def _importing(thread: threading.Thread) -> bool:
 
 def _stop(thread: threading.Thread, done: threading.Event) -> None:
     """Ask a thread to end, again and again in case it catches the request; give up after `GRACE_S`."""
-    for _ in range(20):
+    end = time.monotonic() + GRACE_S
+    while time.monotonic() < end:
         ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(_Stop))
-        if done.wait(GRACE_S / 20):
+        if done.wait(SLICE_S):
             return
 
 
 def run_limited(function: Callable, arguments: Sequence = (), seconds: float = 5.0) -> Outcome:
-    """Call a function in a thread of its own and stop it when it takes too long.
+    """Call a function that may do anything in a thread of its own, and stop it when it takes too long.
 
     A function that waits inside compiled code (a long ``time.sleep``) cannot be stopped; it is left behind and ends
     with the notebook's kernel.
-
-    Parameters
-    ----------
-    function : callable
-        What a learner wrote; it may do anything.
-    arguments : sequence
-        Passed by position.
-    seconds : float
-        After this time the function is stopped.
-
-    Returns
-    -------
-    Outcome
-        ``value`` if it returned, ``error`` if it raised, ``finished=False`` if it was stopped.
 
     Raises
     ------
@@ -149,10 +136,7 @@ def _wait_or_stop(thread: threading.Thread, done: threading.Event, seconds: floa
 
 
 def short(value: Any, length: int = 60) -> str:
-    """Return a description of any object on one line, at most `length` characters; never raises an Exception.
-
-    Arrays of more than 12 elements are described by shape and dtype.
-    """
+    """Return a description of any object on one line, at most `length` characters; never raises an Exception."""
     try:
         if isinstance(value, np.ndarray):
             if value.size > SMALL_ARRAY:
@@ -162,51 +146,38 @@ def short(value: Any, length: int = 60) -> str:
             text = str(value)
         else:
             text = _brief.repr(value)
-        text = re.sub(r" at 0x[0-9a-fA-F]+", "", " ".join(text.split()).replace("[ ", "["))
     except Exception:  # of an array's entry, for example
         text = f"an object of type {type(value).__name__}"
+    return _cut(text, length)
+
+
+def _cut(text: str, length: int) -> str:
+    text = re.sub(r" at 0x[0-9a-fA-F]+", "", " ".join(text.split()).replace("[ ", "["))
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
 def one_line(error: BaseException, code: CodeType | None = None) -> str:
-    """Return what an exception says and where in the learner's cell it arose, as one line.
+    """Return what an exception says and where it arose, as one line.
 
-    Parameters
-    ----------
-    error : BaseException
-        As caught, with its traceback.
-    code : CodeType, optional
-        The code of the learner's function: its file is the learner's cell. Without it the innermost frame counts that
-        lies in a notebook's cell.
-
-    Returns
-    -------
-    str
-        Such as ``ZeroDivisionError: division by zero (line 2 of your cell: `return a / 0`)``.
+    That is the innermost frame in the file of `code` (a learner's function), without it in any cell of a notebook; such
+    as ``ZeroDivisionError: division by zero (line 2 of your cell: `return a / 0`)``.
     """
-    text = short(_Said(error), 160)
-    place = None
+    position = None
     for frame, number in traceback.walk_tb(error.__traceback__):
         file = frame.f_code.co_filename
         if file == code.co_filename if code is not None else "ipykernel" in file or file.startswith("<ipython"):
-            place = (file, number)
-    if place is None:
-        return text
-    source = linecache.getline(*place).strip()[:80]
-    return f"{text} (line {place[1]} of your cell{f': `{source}`' if source else ''})"
+            position = (file, number)
+    if position is None:
+        return _said(error)
+    source = linecache.getline(*position).strip()[:80]
+    return f"{_said(error)} (line {position[1]} of your cell{f': `{source}`' if source else ''})"
 
 
-class _Said:
-    """An exception whose description is its type and message, so that `short` can guard it."""
-
-    def __init__(self, error: BaseException) -> None:
-        self.error = error
-
-    def __repr__(self) -> str:
-        try:
-            words = re.sub(r"^OpenCV\([^)]*\) \S+ error: ", "", str(self.error))  # the reason, not OpenCV's own file
-        except Exception:  # a __str__ may do anything
-            words = ""
-        name = type(self.error).__name__
-        name = "cv2.error" if name == "error" else name  # as OpenCV calls its exception
-        return name + (f": {words}" if words else "")
+def _said(error: BaseException) -> str:
+    try:
+        words = re.sub(r"^OpenCV\([^)]*\) \S+ error: ", "", str(error))  # the reason, not OpenCV's own file
+    except Exception:  # a __str__ may do anything
+        words = ""
+    name = type(error).__name__
+    name = "cv2.error" if name == "error" else name  # as OpenCV calls its exception
+    return _cut(f"{name}: {words}" if words else name, 160)

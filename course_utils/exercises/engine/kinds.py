@@ -1,8 +1,8 @@
 """The kinds of exercises and how they judge an answer.
 
-An exercise is its reference solution, a plain function, with a decorator: `value`, `function`, `model` or `quiz`. That
-function is what ``solution()`` shows, what the checker compares with, and what the tests use; there is no second copy.
-Known wrong answers are functions as well, registered with ``@exercise.mistake("what to tell the learner")``.
+An exercise is its reference solution, a plain function, with a decorator: `value`, `function`, `model` or `quiz`.
+``solution()`` shows that function, the checker compares with it, and the tests use it. Every exercise also knows wrong
+answers, each with what to tell the learner (`Mistake`).
 """
 
 import ast
@@ -12,29 +12,34 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import numpy as np
 from IPython.display import display
 
-from course_utils import progress
-from course_utils.exercises.compare import difference
-from course_utils.exercises.feedback import Feedback, drawable
-from course_utils.exercises.limits import Outcome, one_line, run_limited, short
+from course_utils.exercises.engine.compare import difference
+from course_utils.exercises.engine.feedback import Feedback, drawable
+from course_utils.exercises.engine.limits import Outcome, one_line, run_limited, short
+from course_utils.exercises.engine.results import record
 
 JUDGING_LIMIT_S = 60.0  # for all that an answer makes the checker do
 FUNCTION_LIMIT_S = 5.0  # for all calls of a learner's function
 LARGEST_SEARCH = 10_000  # items of a container that are searched for a blank
 
-Rule = tuple[str, Callable[[Any], bool]]
+Rule = tuple[Callable[[Any], bool], Any, str]  # whether it holds, a wrong answer that breaks it, what to tell then
 
 
 class Mistake(NamedTuple):
-    """A wrong answer known by name: what to tell the learner, and a function that gives the wrong answer."""
+    """A known wrong answer, or a function without parameters that makes it, and what to tell the learner."""
 
+    wrong: Any
     message: str
-    answer: Callable
+
+    @property
+    def answer(self) -> Any:
+        makes = inspect.isfunction(self.wrong) and not inspect.signature(self.wrong).parameters
+        return self.wrong() if makes else self.wrong
 
 
 def has_blank(answer: Any, depth: int = 5) -> bool:
@@ -75,7 +80,7 @@ class CourseFault(Exception):
 
 @contextmanager
 def preparing(name: str) -> Iterator[None]:
-    """Turn whatever goes wrong while the course computes its own part into a `CourseFault`."""
+    """Turn any error in what the course computes itself into a `CourseFault`."""
     try:
         yield
     except Exception as error:
@@ -84,27 +89,49 @@ def preparing(name: str) -> Iterator[None]:
 
 
 class Exercise:
-    """One exercise: what all kinds share.
+    """What all kinds share; its name is that of the solution, its lesson the module of the solution.
 
     Parameters
     ----------
     reference : callable
-        The solution, a plain function; its name is the exercise's name, its module the lesson.
+        The solution, a plain function.
     hints : sequence of str
         From gentle to strong.
     remark : str
-        What to say when the answer is right, beyond that it is.
+        What to say when the answer is right.
+    mistakes : sequence of (wrong answer, str)
+        What to tell about this very answer.
+    tolerance : float
+        How far numbers may be off, relative and absolute.
+    dtype : bool
+        Whether an array must also have the dtype of the solution.
+    shape : bool
+        Whether a tuple is the shape of an array, so that the reply may speak of axes.
+    image : bool
+        Whether to draw expected, got and difference when they differ.
     """
 
     how = "replace each `...` with your answer and run the cell again"
 
-    def __init__(self, reference: Callable, hints: Sequence[str] = (), remark: str = "") -> None:
+    def __init__(
+        self,
+        reference: Callable,
+        *,
+        hints: Sequence[str] = (),
+        remark: str = "",
+        mistakes: Sequence[tuple[Any, str]] = (),
+        tolerance: float = 1e-6,
+        dtype: bool = False,
+        shape: bool = False,
+        image: bool = False,
+    ) -> None:
         self.reference = reference
         self.name = reference.__name__
         self.lesson = reference.__module__.rpartition(".")[2]
         self.hints = tuple(hints)
         self.remark = remark
-        self.mistakes: list[Mistake] = []
+        self.mistakes = [Mistake(*mistake) for mistake in mistakes]
+        self.comparison = {"tolerance": tolerance, "dtype": dtype, "shape": shape, "image": image}
 
     def __repr__(self) -> str:
         return f"Exercise {self.name} of {self.lesson}: .check(your answer), .hint(), .solution()"
@@ -112,16 +139,13 @@ class Exercise:
     # --- for learners
 
     def check(self, *answer: Any) -> None:
-        """Say whether an answer is right, and if not, why; never raises. Keeps the result for `progress`.
-
-        ``check(2, 1)`` means ``check((2, 1))``.
-        """
+        """Say whether an answer is right, and if not, why; never raises. ``check(2, 1)`` means ``check((2, 1))``."""
         try:
             feedback = self.judge(answer[0] if len(answer) == 1 else answer or ...)
         except KeyboardInterrupt:
             display(Feedback("note", "Stopped."))
             return
-        if note := progress.record(self.lesson, self.name, feedback.status):
+        if note := record(self.lesson, self.name, feedback.status):
             display(Feedback("note", note))
         display(feedback)
 
@@ -142,27 +166,19 @@ class Exercise:
     # --- for the checker, the tests and the copies for instructors
 
     def judge(self, answer: Any) -> Feedback:
-        """Return what `check` says, without showing or keeping it; never raises.
+        """Return what `check` says, without showing or keeping it; never raises, whatever the answer is.
 
-        Parameters
-        ----------
-        answer : object
-            Anything at all.
-
-        Returns
-        -------
-        Feedback
-            With the status "correct", "wrong" or "not attempted"; "note" if the course itself is at fault.
+        The status is "correct", "wrong" or "not attempted"; "note" if the course itself is at fault.
         """
         outcome = run_limited(self._judge, (answer,), JUDGING_LIMIT_S)
         if not outcome.finished:
-            text = f"Looking at your answer took longer than {JUDGING_LIMIT_S:.0f} s, so it was stopped."
-            return Feedback("wrong", text)
+            return Feedback(
+                "wrong", f"Looking at your answer took longer than {JUDGING_LIMIT_S:.0f} s: it was stopped."
+            )
         if isinstance(outcome.error, CourseFault):
             return Feedback("note", str(outcome.error))
         if outcome.error is not None:
-            kind = type(answer).__name__
-            text = f"Your answer, of type {kind}, cannot be looked at: {one_line(outcome.error)}"
+            text = f"Your answer, of type {type(answer).__name__}, cannot be looked at: {one_line(outcome.error)}"
             return Feedback("wrong", text)
         return outcome.value
 
@@ -175,19 +191,6 @@ class Exercise:
         """The answer that the solution gives."""
         return self.reference
 
-    def wrong_answers(self) -> list[tuple[Any, str]]:
-        """Return the wrong answers known by name, each with what the learner is told."""
-        return [(mistake.answer, mistake.message) for mistake in self.mistakes]
-
-    def mistake(self, message: str) -> Callable[[Callable], Callable]:
-        """Register the decorated function as a known wrong answer, with what to tell the learner."""
-
-        def register(answer: Callable) -> Callable:
-            self.mistakes.append(Mistake(message, answer))
-            return answer
-
-        return register
-
     def _judge(self, answer: Any) -> Feedback:
         raise NotImplementedError
 
@@ -198,21 +201,34 @@ class Exercise:
         return Feedback("correct", self.remark)
 
     def _wrong(self, complaint: str, expected: Any, got: Any) -> Feedback:
-        """Return the complaint, with pictures if the exercise is about them."""
+        """Return the complaint, with images if the exercise is about them."""
         if self.comparison["image"] and drawable(expected) and drawable(got):
             return Feedback("wrong", complaint, expected=expected, got=got)
         return Feedback("wrong", complaint)
 
 
 class Value(Exercise):
-    """An exercise whose answer is a value: number, text, shape, list or array. See `value`."""
+    """An exercise whose answer is a value: number, text, shape, list or array.
+
+    Parameters
+    ----------
+    rules : sequence of (callable, wrong answer, str)
+        For open answers, which are not compared with the solution: what to tell if the callable, asked about the
+        answer, does not return true, and an answer for which it does not (or a function without parameters that makes
+        it, if that takes time). They are tried one after the other, after `mistakes`.
+    """
 
     def __init__(
-        self, reference: Callable, *, rules: Sequence[Rule] = (), comparison: dict[str, Any], **shared: Any
+        self,
+        reference: Callable,
+        *,
+        rules: Sequence[Rule] = (),
+        mistakes: Sequence[tuple[Any, str]] = (),
+        **shared: Any,
     ) -> None:
-        super().__init__(reference, **shared)
+        super().__init__(reference, mistakes=[*mistakes, *(rule[1:] for rule in rules)], **shared)
         self.rules = tuple(rules)
-        self.comparison = comparison
+        self.exact = self.mistakes[: len(mistakes)]
 
     @cached_property
     def right_answer(self) -> Any:
@@ -227,23 +243,22 @@ class Value(Exercise):
         lines[last] = lines[last].replace("return", f"{self.name} =", 1)
         return textwrap.dedent("\n".join(lines[body[0].lineno - 1 :]))
 
-    def wrong_answers(self) -> list[tuple[Any, str]]:
-        """Return the values of the known mistakes, each with what the learner is told."""
-        return [(mistake.answer(), mistake.message) for mistake in self.mistakes]
-
     def _judge(self, answer: Any) -> Feedback:
         if has_blank(answer):
             return self._blank()
         if self.rules:
-            complaint = self._broken_rule(answer)
-            return self._correct() if complaint is None else Feedback("wrong", complaint)
+            return self._follow_rules(answer)
         with preparing(self.name):
             expected = self.right_answer
-        complaint = self._difference(answer)
-        return self._correct() if complaint is None else self._wrong(complaint, expected, answer)
+        complaint = self._differs(expected, answer)
+        return self._wrong(self._known(answer) or complaint, expected, answer) if complaint else self._correct()
+
+    def _follow_rules(self, answer: Any) -> Feedback:
+        complaint = self._known(answer) or self._broken_rule(answer)
+        return self._correct() if complaint is None else Feedback("wrong", complaint)
 
     def _broken_rule(self, answer: Any) -> str | None:
-        for message, holds in self.rules:
+        for holds, _, message in self.rules:
             try:
                 if not holds(answer):
                     return message
@@ -251,18 +266,15 @@ class Value(Exercise):
                 return message
         return None
 
-    def _difference(self, answer: Any) -> str | None:
-        complaint = difference(self.right_answer, answer, reveal=False, where="value", **self.comparison)
-        if complaint is None:
-            return None
-        for wrong, message in self.wrong_answers():
-            if difference(wrong, answer, reveal=False, where="value", **self.comparison) is None:
-                return message
-        return complaint
+    def _known(self, answer: Any) -> str | None:
+        return next((message for wrong, message in self.exact if self._differs(wrong, answer) is None), None)
+
+    def _differs(self, expected: Any, answer: Any) -> str | None:
+        return difference(expected, answer, reveal=False, where="value", **self.comparison)
 
 
 class Model(Value):
-    """An exercise whose answer is a Keras model. See `model`."""
+    """An exercise whose answer is a Keras model. The rules are asked about a built model."""
 
     def _judge(self, answer: Any) -> Feedback:
         if answer is ...:
@@ -276,26 +288,31 @@ class Model(Value):
         if not answer.built:
             text = "Keras does not know the shapes of this model yet: begin it with `keras.Input(...)`."
             return Feedback("wrong", text)
-        complaint = self._broken_rule(answer)
-        return self._correct() if complaint is None else Feedback("wrong", complaint)
+        return self._follow_rules(answer)
 
 
 class Function(Exercise):
-    """An exercise whose answer is a function. See `function`."""
+    """An exercise whose answer is a function.
+
+    Parameters
+    ----------
+    inputs : callable
+        Returns the argument tuples that both are called with, smallest first: the first that goes wrong is shown.
+    seconds : float
+        How long all calls of a learner's function may take.
+    """
 
     def __init__(
         self,
         reference: Callable,
         *,
         inputs: Callable[[], list[tuple]],
-        seconds: float,
-        comparison: dict[str, Any],
+        seconds: float = FUNCTION_LIMIT_S,
         **shared: Any,
     ) -> None:
         super().__init__(reference, **shared)
         self._make_inputs = inputs
         self.seconds = seconds
-        self.comparison = comparison
 
     @cached_property
     def inputs(self) -> list[tuple]:
@@ -309,6 +326,15 @@ class Function(Exercise):
         if any(result is None for result in results):
             raise ValueError("its own solution gives None here")
         return results
+
+    def mistake(self, message: str) -> Callable[[Callable], Callable]:
+        """Register the decorated function as a known wrong answer."""
+
+        def register(answer: Callable) -> Callable:
+            self.mistakes.append(Mistake(answer, message))
+            return answer
+
+        return register
 
     def _call(self, function: Callable, arguments: tuple) -> Any:
         return function(*copy.deepcopy(arguments))  # a function that changes its input must not spoil the next call
@@ -364,7 +390,7 @@ class Function(Exercise):
     def _named(self, results: list[Any], complaint: str) -> str:
         """Put the name of the mistake before a complaint, if the results are those of a known one."""
         for mistake in self.mistakes:
-            known = self._results(mistake.answer)
+            known = self._results(mistake.wrong)
             if len(results) == len(known) and all(
                 difference(wrong, got, reveal=False, where="result", **self.comparison) is None
                 for wrong, got in zip(known, results, strict=True)
@@ -391,12 +417,15 @@ class Function(Exercise):
 
 
 class Quiz(Exercise):
-    """A question with one right letter. See `quiz`."""
+    """A question with one right letter.
+
+    `because` says why that option is right, and `reasons` for every other letter why it is wrong.
+    """
 
     how = "replace the `...` with the letter of your answer in quotes, and run the cell again"
 
-    def __init__(self, reference: Callable, *, because: str, reasons: dict[str, str], hints: Sequence[str]) -> None:
-        super().__init__(reference, hints=hints, remark=because)
+    def __init__(self, reference: Callable, *, because: str, hints: Sequence[str] = (), **reasons: str) -> None:
+        super().__init__(reference, hints=hints, remark=because, mistakes=list(reasons.items()))
         self.reasons = reasons
 
     @cached_property
@@ -411,10 +440,6 @@ class Quiz(Exercise):
     def answer_code(self) -> str:
         """Return the right letter, as it stands in the call of `check`."""
         return f'"{self.right_answer}"'
-
-    def wrong_answers(self) -> list[tuple[str, str]]:
-        """Return every wrong letter with the reason why it is wrong."""
-        return list(self.reasons.items())
 
     def _judge(self, answer: Any) -> Feedback:
         if has_blank(answer):
@@ -434,84 +459,21 @@ def _source(function: Callable) -> str:
     return "\n".join(source.splitlines()[ast.parse(source).body[0].lineno - 1 :])
 
 
-def value(
-    *,
-    hints: Sequence[str],
-    remark: str = "",
-    rules: Sequence[Rule] = (),
-    tolerance: float = 1e-6,
-    dtype: bool = False,
-    shape: bool = False,
-    image: bool = False,
-) -> Callable[[Callable], Value]:
-    """Make an exercise whose answer is a value from a function without arguments that returns it.
-
-    Parameters
-    ----------
-    hints : sequence of str
-        From gentle to strong.
-    remark : str
-        What to say when the answer is right.
-    rules : sequence of (str, callable)
-        For open answers: what to tell if the callable, asked about the answer, does not return true. They are tried in
-        order. Without rules the answer is compared with what the function returns.
-    tolerance : float
-        How far numbers may be off, relative and absolute.
-    dtype : bool
-        Whether an array must also have the dtype of the solution.
-    shape : bool
-        Whether a tuple is the shape of an array, so that the reply may speak of axes.
-    image : bool
-        Whether to draw expected, got and difference when they differ.
-    """
-    comparison = {"tolerance": tolerance, "dtype": dtype, "shape": shape, "image": image}
-    return lambda reference: Value(reference, rules=rules, comparison=comparison, hints=hints, remark=remark)
+def value(**options: Any) -> Callable[[Callable], Value]:
+    """Make an exercise from a function without arguments that returns the right value; see `Value`."""
+    return partial(Value, **options)
 
 
-def model(*, hints: Sequence[str], rules: Sequence[Rule], remark: str = "") -> Callable[[Callable], Model]:
-    """Make an exercise whose answer is a Keras model from a function without arguments that returns one.
-
-    `rules` are as in `value`; they get a built model and ask it through the public API of Keras.
-    """
-    return lambda reference: Model(reference, rules=rules, comparison={}, hints=hints, remark=remark)
+def model(**options: Any) -> Callable[[Callable], Model]:
+    """Make an exercise from a function without arguments that returns a right Keras model; see `Model`."""
+    return partial(Model, **options)
 
 
-def function(
-    *,
-    inputs: Callable[[], list[tuple]],
-    hints: Sequence[str],
-    remark: str = "",
-    tolerance: float = 1e-6,
-    dtype: bool = False,
-    shape: bool = False,
-    image: bool = False,
-    seconds: float = FUNCTION_LIMIT_S,
-) -> Callable[[Callable], Function]:
-    """Make an exercise whose answer is a function from the function that solves it.
-
-    Parameters
-    ----------
-    inputs : callable
-        Returns the argument tuples that both are called with, smallest first: the first that goes wrong is shown.
-    seconds : float
-        How long all calls of a learner's function may take.
-    hints, remark, tolerance, dtype, shape, image
-        As in `value`.
-    """
-    comparison = {"tolerance": tolerance, "dtype": dtype, "shape": shape, "image": image}
-    return lambda reference: Function(
-        reference, inputs=inputs, seconds=seconds, comparison=comparison, hints=hints, remark=remark
-    )
+def function(**options: Any) -> Callable[[Callable], Function]:
+    """Make an exercise from the function to be written; see `Function`."""
+    return partial(Function, **options)
 
 
-def quiz(*, because: str, hints: Sequence[str] = (), **reasons: str) -> Callable[[Callable], Quiz]:
-    """Make a multiple-choice question from a function that returns the right letter.
-
-    Parameters
-    ----------
-    because : str
-        Why the right option is right.
-    **reasons : str
-        For every other letter, why it is wrong.
-    """
-    return lambda reference: Quiz(reference, because=because, reasons=reasons, hints=hints)
+def quiz(**options: Any) -> Callable[[Callable], Quiz]:
+    """Make a multiple-choice question from a function that returns the right letter; see `Quiz`."""
+    return partial(Quiz, **options)
