@@ -1,4 +1,4 @@
-"""Sliding windows, drawn: what lesson 03 shows once, then uses. Drawings return nothing, as in ``plots``."""
+"""Convolution by hand and its figures, as lesson 03 derives them."""
 
 from collections.abc import Mapping, Sequence
 
@@ -24,26 +24,19 @@ KERNELS = {
 
 
 def correlate(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
-    """Multiply each window of an image with a kernel and add up, without padding. Lesson 03 derives it.
-
-    Section 3.2 has the line for a grey image, section 3.5 says how channels enter: all products go into one sum.
+    """Multiply each window of an image with a kernel and add up, without padding: float64 (H − h + 1, W − w + 1).
 
     Parameters
     ----------
     image : ndarray, shape (H, W) or (H, W, channels)
-        Any number type and range; computed in float64, so that nothing wraps or is cut off.
+        Any number type and range.
     kernel : ndarray, shape (h, w) or (h, w, channels)
         A slice for each channel of the image. Not flipped, as in OpenCV and Keras.
-
-    Returns
-    -------
-    ndarray, shape (H − h + 1, W − w + 1), float64
 
     Raises
     ------
     ValueError
-        If the image or the kernel has another number of axes, they differ in channels, or the kernel is larger than
-        the image.
+        If their axes or channels do not fit together, or the kernel is larger than the image.
     """
     image, kernel = np.asarray(image, float), np.asarray(kernel, float)
     if image.ndim not in (2, 3) or kernel.ndim != image.ndim or kernel.shape[2:] != image.shape[2:]:
@@ -61,19 +54,9 @@ def correlate(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
 
 
 def show_window(image: np.ndarray, row: int, column: int, kernel: np.ndarray) -> None:
-    """Draw window × kernel = one number, beside the image the window was cut from.
+    """Show window × kernel = one number, beside the image (H, W), 0…255, that the window was cut from.
 
-    Parameters
-    ----------
-    image : ndarray, shape (H, W), 0…255
-    row, column : int
-        Upper left pixel of the window.
-    kernel : ndarray, shape (h, w)
-
-    Raises
-    ------
-    ValueError
-        If the window leaves the image.
+    `row` and `column` are the window's upper left pixel. Raises ValueError if the window leaves the image.
     """
     kernel = np.asarray(kernel)
     height, width = kernel.shape
@@ -110,13 +93,7 @@ def _draw_numbers(axis, values: np.ndarray, title: str, colours, low: float, hig
 
 
 def show_steps(settings: Sequence[tuple[int, int, int, int]]) -> None:
-    """Draw, for each setting, the padded grid and the pixels on which the kernel's upper left corner stops.
-
-    Parameters
-    ----------
-    settings : sequence of (size, kernel, stride, padding)
-        Side of a square image, side of the kernel, step, and pixels added on each side.
-    """
+    """Show for each (size, kernel, stride, padding) the padded grid and the stops of the upper left corner of the kernel."""
     _, axes = plt.subplots(1, len(settings), figsize=(4.2 * len(settings), 4.6), squeeze=False)
     for axis, (size, kernel, stride, padding) in zip(axes.flat, settings, strict=True):
         total = size + 2 * padding
@@ -146,19 +123,10 @@ def show_feature_maps(
     height: float = 2.6,
     limit: float | None = None,
 ) -> None:
-    """Draw arrays that may be negative: red below zero, white at zero, blue above.
+    """Show arrays (H, W) that may be negative: red below zero, white at zero, blue above.
 
-    Parameters
-    ----------
-    maps : sequence of ndarray, shape (H, W)
-    titles : sequence of str
-        One for each map.
-    columns : int
-        Maps in a row.
-    height : float
-        Height of one row in inches.
-    limit : float, optional
-        The value of the full colour. Without it each map has its own: the size that one value in a hundred exceeds.
+    `limit` is the value of the full colour; by default the absolute value that one in a hundred exceeds, map by map.
+    `height` is that of a row in inches.
     """
     maps = [np.asarray(values) for values in maps]
     columns = min(columns, len(maps))
@@ -179,15 +147,9 @@ def _limit(values: np.ndarray) -> float:
 
 
 def show_receptive_fields(image: np.ndarray, fields: Mapping[str, int], centre: tuple[int, int]) -> None:
-    """Draw on an image how much of it one value of each layer sees.
+    """Show on an image how much of it one value of each layer sees.
 
-    Parameters
-    ----------
-    image : ndarray, shape (H, W) or (H, W, 3), uint8
-    fields : mapping of str to int
-        Name of a layer to the side of its receptive field in pixels.
-    centre : (int, int)
-        Row and column around which the squares are drawn.
+    `fields` maps the name of a layer to the side of its receptive field in pixels; `centre` is (row, column).
     """
     _, axis = plt.subplots(figsize=(7.6, 5.2))
     axis.imshow(image, vmin=0, vmax=255)
@@ -203,18 +165,9 @@ def show_receptive_fields(image: np.ndarray, fields: Mapping[str, int], centre: 
 
 
 def kernel_explorer(image: np.ndarray) -> ipywidgets.Widget:
-    """Return nine boxes to type a 3×3 kernel into, with the image and its response beside them.
+    """Return nine boxes to type a 3 × 3 kernel into, with a grey uint8 image and its feature map beside them.
 
-    Needs a running kernel. The response is red below zero, white at zero and blue above, as in `show_feature_maps`.
-
-    Parameters
-    ----------
-    image : ndarray, shape (H, W), uint8
-
-    Returns
-    -------
-    ipywidgets.Widget
-        Leave it as the last line of a cell. Where no kernel runs, its text asks to run the cell.
+    Without a running kernel, a sentence asks to run the cell.
     """
     image = np.asarray(image)
     start = "left to right"

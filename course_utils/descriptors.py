@@ -1,8 +1,4 @@
-"""Numbers that describe a picture without any learning: HOG, LBP and the spread of its grey values.
-
-Lesson 04 builds one histogram of HOG and one code of LBP by hand (sections 4.5 and 4.10); here they are applied to many
-pictures at once.
-"""
+"""Features without any learning, for many images at once: HOG, LBP and grey values. Lesson 04 derives each."""
 
 from collections.abc import Callable
 
@@ -12,47 +8,42 @@ from skimage.feature import hog, local_binary_pattern
 from course_utils._live import LiveLine
 
 PERCENTILES = (1, 5, 25, 50, 75, 95, 99)  # of the grey values, as in `intensity_statistics`
-_SHOWS_PROGRESS = 500  # pictures: fewer are described within a second
+_SHOWS_PROGRESS = 500  # images: fewer are described within a second
 
 
 def hog_features(images: np.ndarray, cell: int = 7, block: int = 2, orientations: int = 9) -> np.ndarray:
-    """Describe each picture by its histograms of oriented gradients (HOG). Lesson 04, section 4.5, derives it.
-
-    Each cell of `cell` × `cell` pixels gets a histogram of the directions in which brightness changes; each block of
-    `block` × `block` cells, one at every cell, is divided by its own length. Pixels that fill no whole cell are left
-    out, at the right and at the bottom.
+    """Describe each grey image by its histograms of oriented gradients (HOG).
 
     Parameters
     ----------
     images : ndarray, shape (n, H, W)
-        Grey; uint8 in 0…255 or float of any range.
+        uint8 in 0…255 or float of any range. Pixels that fill no whole cell, at the right and the bottom, are left out.
     cell : int
         Side of a cell in pixels.
     block : int
-        Side of a block in cells.
+        Side of a block in cells. A block stands at every cell and is normalised by its own length.
     orientations : int
-        Bins of a histogram, which share 180°.
+        Bins of a histogram, over 180°.
 
     Returns
     -------
     ndarray, shape (n, blocks down · blocks across · block² · orientations), float64
-        All values in 0…1. For pictures of 28 × 28 pixels and the defaults 3 · 3 · 4 · 9 = 324 numbers.
+        In 0…1.
 
     Raises
     ------
     ValueError
-        If the pictures are not grey ones of shape (n, H, W), or no block fits into them.
+        If the images are not grey ones of shape (n, H, W), or no block fits into them.
 
     References
     ----------
-    N. Dalal, B. Triggs: Histograms of oriented gradients for human detection. CVPR 2005, 886-893. The computation is
-    scikit-image's, with its norm L2-Hys.
+    N. Dalal, B. Triggs: Histograms of oriented gradients for human detection. CVPR 2005. Computed by scikit-image.
     """
     images = _grey(images, "hog_features")
     if min(cell, block, orientations) < 1 or min(images.shape[1:]) < cell * block:
         height, width = images.shape[1:]
         raise ValueError(
-            f"A block of {block} × {block} cells of {cell} pixels does not fit into pictures of {height} × {width}: "
+            f"A block of {block} × {block} cells of {cell} pixels does not fit into images of {height} × {width}: "
             "take smaller cells or blocks, at least 1."
         )
     sizes = {"pixels_per_cell": (cell, cell), "cells_per_block": (block, block)}
@@ -60,37 +51,34 @@ def hog_features(images: np.ndarray, cell: int = 7, block: int = 2, orientations
 
 
 def lbp_histograms(images: np.ndarray, radius: int = 1) -> np.ndarray:
-    """Describe each picture by how often each of ten local patterns occurs (LBP). Lesson 04, section 4.10, derives it.
-
-    Each pixel is compared with 8 points on a circle around it: a point at least as bright counts 1, a darker one 0. If
-    walking round the circle meets at most two changes between 0 and 1, the pattern is the number of ones, 0 to 8;
-    all other pixels share the pattern 9.
+    """Describe each image by how often each of ten local binary patterns (LBP) occurs.
 
     Parameters
     ----------
     images : ndarray, shape (n, H, W), uint8
-        Grey, 0…255. (In floats, rounding decides whether two equal grey values count as equal.)
+        Grey.
     radius : int
-        Of the circle, in pixels.
+        Of the circle with 8 points, in pixels.
 
     Returns
     -------
     ndarray, shape (n, 10), float64
-        The share of the pixels with each pattern; a row adds up to 1.
+        The fraction of the pixels with 0 to 8 ones in a row on their circle, and with any other pattern; a row adds up
+        to 1.
 
     Raises
     ------
     ValueError
-        If the pictures are not uint8 of shape (n, H, W), or the radius is not at least 1.
+        If the images are not uint8 of shape (n, H, W), or the radius is not at least 1.
 
     References
     ----------
     T. Ojala, M. Pietikäinen, T. Mäenpää: Multiresolution gray-scale and rotation invariant texture classification with
-    local binary patterns. IEEE TPAMI 24(7), 2002, 971-987. The computation is scikit-image's.
+    local binary patterns. IEEE TPAMI 24(7), 2002. Computed by scikit-image.
     """
     images = _grey(images, "lbp_histograms")
     if images.dtype != np.uint8:
-        raise ValueError(f"lbp_histograms got {images.dtype} pictures: pass uint8, where equal grey values are equal.")
+        raise ValueError(f"lbp_histograms got {images.dtype} images: pass uint8, where equal grey values are equal.")
     if radius < 1:
         raise ValueError(f"A circle of radius {radius} holds no neighbours: pass a radius of at least 1 pixel.")
 
@@ -102,24 +90,10 @@ def lbp_histograms(images: np.ndarray, radius: int = 1) -> np.ndarray:
 
 
 def intensity_statistics(images: np.ndarray) -> np.ndarray:
-    """Describe each picture by its grey values alone, wherever they lie: mean, spread and seven percentiles.
+    """Describe each image (n, H, W) by its grey values alone: float64 (n, 9).
 
-    Lesson 04, section 4.11, uses them beside LBP, which knows no brightness.
-
-    Parameters
-    ----------
-    images : ndarray, shape (n, H, W)
-        Grey; uint8 in 0…255 or float of any range.
-
-    Returns
-    -------
-    ndarray, shape (n, 9), float64
-        In the units of the pictures: mean, standard deviation, and the percentiles `PERCENTILES`.
-
-    Raises
-    ------
-    ValueError
-        If the pictures are not grey ones of shape (n, H, W).
+    The columns are mean, standard deviation and the percentiles `PERCENTILES`, in the units of the images. Raises
+    ValueError if the images are not grey ones.
     """
     images = _grey(images, "intensity_statistics")
     values = images.reshape(len(images), -1)
@@ -132,15 +106,15 @@ def _grey(images: np.ndarray, name: str) -> np.ndarray:
     images = np.asarray(images)
     if images.ndim != 3 or 0 in images.shape:
         raise ValueError(
-            f"{name} got an array of shape {images.shape}: pass grey pictures as (number, height, width), at least "
-            "one; a single picture as image[np.newaxis]."
+            f"{name} got an array of shape {images.shape}: pass grey images as (number, height, width), at least "
+            "one; a single image as image[np.newaxis]."
         )
     return images
 
 
 def _described(images: np.ndarray, name: str, describe: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """Return what `describe` says of each picture, one row each, and show how far it is if there are many."""
-    line = LiveLine(f"{name}: {len(images):,} pictures") if len(images) >= _SHOWS_PROGRESS else None
+    """Return what `describe` says of each image, one row each, and show how far it is if there are many."""
+    line = LiveLine(f"{name}: {len(images):,} images") if len(images) >= _SHOWS_PROGRESS else None
     rows = []
     for number, image in enumerate(images):
         if line is not None and number % 100 == 0:

@@ -1,8 +1,7 @@
-"""Boxes: their formats, overlaps, windows over a pyramid, and how detections are sorted out and judged.
+"""Boxes: formats, overlaps, windows over a pyramid, matching and average precision. Lesson 09 derives each.
 
-Lesson 09 derives each of these once in its own cells. A box is four numbers; everything here but `convert_boxes` takes
-corners in pixels, (x1, y1, x2, y2), where x runs to the right and y down from the outer edge of the first pixel. So a
-box that covers the whole of a picture is (0, 0, width, height), and x2 − x1 is a width without adding 1.
+All functions but `convert_boxes` take corners in pixels, (x1, y1, x2, y2), x to the right and y down from the outer
+edge of the first pixel: a box that covers the whole image is (0, 0, width, height), and x2 − x1 is its width.
 """
 
 from collections.abc import Sequence
@@ -20,7 +19,7 @@ _TRUTH, _FOUND = "#009E73", "#D55E00"
 
 
 class Detections(NamedTuple):
-    """What a detector says about one picture: a row, a score and a class for each box."""
+    """What a detector finds in one image: a row, a score and a class for each box."""
 
     boxes: np.ndarray  # float (n, 4), corners in pixels
     scores: np.ndarray  # float (n,), larger is surer
@@ -31,23 +30,16 @@ class Detections(NamedTuple):
         return Detections(*(column[rows] for column in self))
 
 
-def convert_boxes(boxes: np.ndarray, source: str, target: str, picture: tuple[int, int] | None = None) -> np.ndarray:
-    """Write boxes in another format. Lesson 09, section 9.1, shows what mixing them up looks like.
+def convert_boxes(boxes: np.ndarray, source: str, target: str, image_size: tuple[int, int] | None = None) -> np.ndarray:
+    """Write boxes, (n, 4) or (4,), in another format; float64.
 
     Parameters
     ----------
-    boxes : ndarray, shape (n, 4) or (4,)
-        In the format `source`.
     source, target : str
-        ``"corners"``: (x1, y1, x2, y2) in pixels; ``"corner and size"``: (x1, y1, width, height) in pixels, as COCO
-        writes them; ``"centre, relative"``: (centre x, centre y, width, height) as shares of the picture's width and
-        height, as YOLO writes them.
-    picture : (int, int), optional
-        Height and width of the picture in pixels; needed for shares.
-
-    Returns
-    -------
-    ndarray, the shape of `boxes`, float64
+        ``"corners"``: (x1, y1, x2, y2) in pixels; ``"corner and size"``: (x1, y1, width, height) in pixels, as in COCO;
+        ``"centre, relative"``: (centre x, centre y, width, height) as fractions of the image's size, as in YOLO.
+    image_size : (int, int), optional
+        Height and width of the image in pixels; needed for fractions.
 
     Raises
     ------
@@ -61,9 +53,9 @@ def convert_boxes(boxes: np.ndarray, source: str, target: str, picture: tuple[in
     if boxes.ndim not in (1, 2) or boxes.shape[-1] != 4:
         raise ValueError(f"A box is four numbers, but the array has the shape {boxes.shape}: pass (n, 4) or (4,).")
     if "centre, relative" in (source, target):
-        if picture is None:
-            raise ValueError("Shares of the picture need its size: pass picture=(height, width) in pixels.")
-        height, width = picture[:2]
+        if image_size is None:
+            raise ValueError("Fractions of the image need its size: pass image_size=(height, width) in pixels.")
+        height, width = image_size[:2]
         scale = np.array([width, height, width, height], np.float64)
     first, second = boxes[..., :2], boxes[..., 2:]
     if source == "corner and size":
@@ -79,28 +71,10 @@ def convert_boxes(boxes: np.ndarray, source: str, target: str, picture: tuple[in
 
 
 def iou(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Return how much each box overlaps each other one: intersection over union. Lesson 09, section 9.2.
+    """Return the intersection over union of each box (n, 4) with each of the others (m, 4): float64 (n, m) in 0…1.
 
-    Parameters
-    ----------
-    boxes : ndarray, shape (n, 4)
-        Corners (x1, y1, x2, y2).
-    others : ndarray, shape (m, 4)
-
-    Returns
-    -------
-    ndarray, shape (n, m), float64
-        In 0…1; 0 where boxes do not touch, and where both have no area.
-
-    Raises
-    ------
-    ValueError
-        If an array is not of shape (n, 4), or a box ends before it begins.
-
-    References
-    ----------
-    P. Jaccard: Étude comparative de la distribution florale. Bull. Soc. Vaudoise Sci. Nat. 37, 1901: the same ratio for
-    any two sets.
+    Boxes without an area overlap nothing. Raises ValueError if an array is not of shape (n, 4), or a box ends before it
+    begins. After P. Jaccard, Bull. Soc. Vaudoise Sci. Nat. 37, 1901: the same ratio for any two sets.
     """
     boxes, others = _corners(boxes), _corners(others)
     start = np.maximum(boxes[:, None, :2], others[None, :, :2])
@@ -112,30 +86,24 @@ def iou(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 
 def nms(boxes: np.ndarray, scores: np.ndarray, threshold: float = 0.5, labels: np.ndarray | None = None) -> np.ndarray:
-    """Return which boxes survive non-maximum suppression. Lesson 09, section 9.2.
+    """Return which boxes survive non-maximum suppression: int64 rows, best first.
 
     The box with the highest score stays, all that overlap it by more than `threshold` go; then the next of the rest.
 
     Parameters
     ----------
     boxes : ndarray, shape (n, 4)
-        Corners (x1, y1, x2, y2).
     scores : ndarray, shape (n,)
         Of two equal ones the earlier box counts as better.
     threshold : float
-        IoU in 0…1. A box goes if its IoU with a better one is above it.
+        IoU in 0…1.
     labels : ndarray, shape (n,), optional
-        Classes: boxes of different classes leave each other alone.
-
-    Returns
-    -------
-    ndarray, int64
-        Rows of the boxes that stay, best first.
+        Boxes of different classes leave each other alone.
 
     Raises
     ------
     ValueError
-        If the lengths differ, or the boxes are not such.
+        If the lengths differ, or the boxes are not corners.
     """
     boxes, scores = _corners(boxes), np.asarray(scores, np.float64)
     labels = np.zeros(len(boxes), np.int64) if labels is None else np.asarray(labels)
@@ -154,25 +122,10 @@ def nms(boxes: np.ndarray, scores: np.ndarray, threshold: float = 0.5, labels: n
 
 
 def match(boxes: np.ndarray, scores: np.ndarray, truth: np.ndarray, threshold: float = 0.5) -> np.ndarray:
-    """Return which boxes of one class find an object of one picture; each object is found once. Lesson 09, section 9.2.
+    """Return which boxes (n, 4) of one class find an object of one image (m, 4): bool (n,); each object is found once.
 
-    From the highest score down, each box takes the object it overlaps most among those that no better box has taken,
-    if their IoU is at least `threshold`.
-
-    Parameters
-    ----------
-    boxes : ndarray, shape (n, 4)
-        What the detector says, as corners.
-    scores : ndarray, shape (n,)
-    truth : ndarray, shape (m, 4)
-        The objects.
-    threshold : float
-        IoU from which a box counts as found.
-
-    Returns
-    -------
-    ndarray, shape (n,), bool
-        In the order of `boxes`: true for a hit, false for a false alarm, a second box on an object included.
+    From the highest score down, each box takes the object it overlaps most among those that are free, if their IoU is
+    at least `threshold`. A second box on an object is a false alarm.
     """
     overlap = iou(boxes, truth)
     hits = np.zeros(len(overlap), bool)
@@ -185,25 +138,19 @@ def match(boxes: np.ndarray, scores: np.ndarray, truth: np.ndarray, threshold: f
 
 
 def average_precision(hits: np.ndarray, scores: np.ndarray, count: int, interpolated: bool = False) -> float:
-    """Return the area under the precision-recall curve of one class. Lesson 09, section 9.2, adds it up by hand.
+    """Return the area under the precision-recall curve of one class, in 0…1.
 
     Parameters
     ----------
     hits : ndarray, shape (n,), bool
-        Which detections, of all pictures together, found an object (`match`).
+        Which detections, of all images together, found an object (`match`).
     scores : ndarray, shape (n,)
         Detections with equal scores share one point of the curve: no threshold can tell them apart.
     count : int
         How many objects there are, found or not; at least 1.
     interpolated : bool
-        False: the precision at each hit, as it is, like ``sklearn.metrics.average_precision_score`` (which, however,
-        counts only the objects that were found). True: the highest precision from there on, as PASCAL VOC has done
-        since 2010 (COCO reads the same curve at 101 places, and takes the mean over ten IoU thresholds).
-
-    Returns
-    -------
-    float
-        In 0…1.
+        False: the precision at each hit, as in ``sklearn.metrics.average_precision_score`` (which counts only the
+        objects that were found). True: the highest precision from there on, as in PASCAL VOC since 2010.
 
     Raises
     ------
@@ -237,36 +184,29 @@ def average_precisions(
     threshold: float = 0.5,
     interpolated: bool = False,
 ) -> dict[int, float]:
-    """Return the average precision of each class over several pictures; their mean is the mAP. Lesson 09, section 9.5.
+    """Return the average precision of each class that has an object; their mean is the mAP.
 
     Parameters
     ----------
     found : sequence of Detections
-        One for each picture.
-    boxes : sequence of ndarray, each (k, 4)
-        The objects of each picture, as corners.
-    labels : sequence of ndarray, each (k,)
-        Their classes.
+        One for each image.
+    boxes, labels : sequence of ndarray, each (k, 4) and (k,)
+        The objects of each image and their classes.
     threshold : float
         IoU from which a box counts as found.
     interpolated : bool
         As in `average_precision`.
 
-    Returns
-    -------
-    dict of int to float
-        For every class that has an object, in ascending order.
-
     Raises
     ------
     ValueError
-        If the numbers of pictures differ, or there is no object at all.
+        If the numbers of images differ, or there is no object at all.
     """
     counts = len(found), len(boxes), len(labels)
     if len(set(counts)) > 1 or not sum(map(len, labels)):
         raise ValueError(
-            f"average_precisions got {counts[0]} pictures with detections, {counts[1]} with boxes and {counts[2]} with "
-            "labels: pass one of each for a picture, and at least one object."
+            f"average_precisions got {counts[0]} images with detections, {counts[1]} with boxes and {counts[2]} with "
+            "labels: pass one of each for a image, and at least one object."
         )
     result = {}
     for label in np.unique(np.concatenate([np.asarray(of_one, np.int64) for of_one in labels])):
@@ -283,35 +223,32 @@ def average_precisions(
 def sliding_windows(
     image: np.ndarray, window: int, stride: int, first_scale: float = 1.0, factor: float = 1.25
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Cut windows of one size out of ever smaller copies of a picture. Lesson 09, section 9.4, builds it up.
+    """Cut windows of one size out of ever smaller copies of an image.
 
     Parameters
     ----------
     image : ndarray, shape (H, W), uint8
-    window : int
-        Side of a window in pixels.
-    stride : int
-        Step between windows in pixels of the copy.
+    window, stride : int
+        Side of a window and step between windows, in pixels of the copy.
     first_scale : float
-        Size of the largest copy: 1 is the picture as it is, 2 twice as wide and high (for objects smaller than the
-        window).
+        Size of the largest copy; above 1 for objects smaller than the window.
     factor : float
-        Each copy is smaller than the one before by this factor, above 1, until a window no longer fits.
+        Above 1: how much smaller each copy is than the one before, until a window no longer fits.
 
     Returns
     -------
     patches : ndarray, shape (n, window, window), uint8
     boxes : ndarray, shape (n, 4), float64
-        The same windows as corners in pixels of the picture itself.
+        The same windows as corners in pixels of the image itself.
 
     Raises
     ------
     ValueError
-        If the picture is not grey uint8, a window does not fit even once, or a number is out of range.
+        If the image is not grey uint8, a window does not fit even once, or a number is out of range.
     """
     image = np.asarray(image)
     if image.ndim != 2 or image.dtype != np.uint8:
-        raise ValueError(f"sliding_windows takes a grey uint8 picture (H, W), but got {image.dtype} {image.shape}.")
+        raise ValueError(f"sliding_windows takes a grey uint8 image (H, W), but got {image.dtype} {image.shape}.")
     if min(window, stride) < 1 or first_scale <= 0 or factor <= 1:
         raise ValueError(
             "sliding_windows needs a window and a stride of at least 1, a scale above 0, a factor above 1."
@@ -330,26 +267,16 @@ def sliding_windows(
         scale /= factor
     if not patches:
         raise ValueError(
-            f"A window of {window} pixels does not fit into a picture of {image.shape[0]} × {image.shape[1]} at the "
+            f"A window of {window} pixels does not fit into a image of {image.shape[0]} × {image.shape[1]} at the "
             f"scale {first_scale}: raise first_scale."
         )
     return np.concatenate(patches), np.concatenate(boxes)
 
 
 def square_around(boxes: np.ndarray, margin: float = 1.0) -> np.ndarray:
-    """Return the smallest squares around boxes, enlarged by a factor about their centres. Lesson 09, section 9.5.
+    """Return the smallest squares around boxes (n, 4), enlarged by `margin` about their centres: float64 (n, 4).
 
-    Parameters
-    ----------
-    boxes : ndarray, shape (n, 4)
-        Corners (x1, y1, x2, y2).
-    margin : float
-        1 keeps the longer side of the box, 1.4 makes the square 1.4 times as wide.
-
-    Returns
-    -------
-    ndarray, shape (n, 4), float64
-        Corners; they may leave the picture.
+    They may leave the image.
     """
     boxes = _corners(boxes)
     half = margin * (boxes[:, 2:] - boxes[:, :2]).max(axis=1, keepdims=True) / 2
@@ -358,24 +285,14 @@ def square_around(boxes: np.ndarray, margin: float = 1.0) -> np.ndarray:
 
 
 def crop_boxes(image: np.ndarray, boxes: np.ndarray, size: int) -> np.ndarray:
-    """Cut boxes out of a picture and bring each to the same size. Lesson 09, section 9.5.
+    """Crop boxes (n, 4) out of a grey uint8 image (H, W) and resize each crop: uint8 (n, size, size).
 
-    Parameters
-    ----------
-    image : ndarray, shape (H, W), uint8
-    boxes : ndarray, shape (n, 4)
-        Corners (x1, y1, x2, y2) in pixels, of any aspect; what lies outside the picture repeats its border.
-    size : int
-        Height and width of the pieces in pixels.
-
-    Returns
-    -------
-    ndarray, shape (n, size, size), uint8
+    What lies outside the image repeats its border.
     """
     pieces = np.empty((len(boxes), size, size), np.uint8)
     for piece, (x1, y1, x2, y2) in zip(pieces, _corners(boxes), strict=True):
         across, down = (x2 - x1) / size, (y2 - y1) / size
-        # The map from a pixel of the piece to the picture; both count pixels from their centres.
+        # The map from a pixel of the piece to the image; both count pixels from their centres.
         place = np.array([[across, 0, x1 + (across - 1) / 2], [0, down, y1 + (down - 1) / 2]])
         options = {"flags": cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, "borderMode": cv2.BORDER_REPLICATE}
         piece[...] = cv2.warpAffine(image, place, (size, size), **options)
@@ -390,24 +307,15 @@ def show_boxes(
     linestyle: str = "-",
     label: str | None = None,
 ) -> None:
-    """Draw boxes, and a few words at each, over a picture that `axis` shows already. Lesson 09, section 9.1.
+    """Draw boxes (n, 4), and a text at each, over an image that `axis` shows already.
 
-    Parameters
-    ----------
-    axis : matplotlib.axes.Axes
-    boxes : ndarray, shape (n, 4)
-        Corners (x1, y1, x2, y2) in pixels.
-    texts : sequence of str, optional
-        One for each box, written above its upper left corner, or inside where there is no room above.
-    color, linestyle : str
-        Of the frame, as Matplotlib names them.
-    label : str, optional
-        For the legend.
+    A text is written above the box's upper left corner, or inside where there is no room above. `label` goes into the
+    legend.
     """
     for number, (x1, y1, x2, y2) in enumerate(_corners(boxes)):
         # imshow puts the centre of the first pixel at 0, its outer edge at −0.5.
         corner, width, height = (x1 - 0.5, y1 - 0.5), x2 - x1, y2 - y1
-        if linestyle == "-":  # a dark rim, so that the frame shows on any picture
+        if linestyle == "-":  # a dark rim, so that the frame shows on any image
             axis.add_patch(Rectangle(corner, width, height, fill=False, ec="black", lw=3.6, alpha=0.5))
         name = label if number == 0 else None
         axis.add_patch(Rectangle(corner, width, height, fill=False, ec=color, lw=2, ls=linestyle, label=name))
@@ -425,43 +333,38 @@ def threshold_explorer(
     score: float = 0.5,
     overlap: float = 0.5,
 ) -> ipywidgets.Widget:
-    """Return sliders for the threshold of the score and of NMS, with a picture beside them that follows.
+    """Return sliders for the threshold of the score and of NMS, with an image beside them that follows.
 
-    Needs a running kernel. Green: the objects; orange: what is left of the detections.
+    Green: the objects; orange: the detections that are left. Without a running kernel, a sentence asks to run the cell.
 
     Parameters
     ----------
     images : sequence of ndarray, each (H, W) or (H, W, 3), uint8
     found : sequence of Detections
-        One for each picture, before any threshold and before NMS.
+        One for each image, before any threshold and before NMS.
     boxes : sequence of ndarray, each (k, 4)
         The objects.
     score, overlap : float
         Where the sliders stand at first, in 0…1.
-
-    Returns
-    -------
-    ipywidgets.Widget
-        Leave it as the last line of a cell. Where no kernel runs, its text asks to run the cell.
     """
     options = {"min": 0.0, "max": 1.0, "step": 0.05, "continuous_update": False}
-    number = ipywidgets.IntSlider(value=0, min=0, max=len(images) - 1, description="picture")
+    number = ipywidgets.IntSlider(value=0, min=0, max=len(images) - 1, description="image")
     score_slider = ipywidgets.FloatSlider(value=score, description="score ≥", **options)
     overlap_slider = ipywidgets.FloatSlider(value=overlap, description="NMS, IoU >", **options)
-    picture = ipywidgets.Image(format="png", width=420)
+    image = ipywidgets.Image(format="png", width=420)
     line = ipywidgets.Label()
 
     def update(_change: object = None) -> None:
         said = found[number.value]
         said = said.select(said.scores >= score_slider.value)
         said = said.select(nms(said.boxes, said.scores, overlap_slider.value, said.labels))
-        picture.value = _drawn(images[number.value], boxes[number.value], said)
+        image.value = _drawn(images[number.value], boxes[number.value], said)
         line.value = f"{len(said.boxes)} boxes for {len(boxes[number.value])} objects"
 
     for control in (number, score_slider, overlap_slider):
         control.observe(update, "value")
     update()
-    return _Explorer([ipywidgets.VBox([number, score_slider, overlap_slider, line]), picture])
+    return _Explorer([ipywidgets.VBox([number, score_slider, overlap_slider, line]), image])
 
 
 class _Explorer(ipywidgets.HBox):
@@ -472,7 +375,7 @@ class _Explorer(ipywidgets.HBox):
 
 
 def _drawn(image: np.ndarray, truth: np.ndarray, said: Detections) -> bytes:
-    """Return a picture, four times as large, with true and found boxes, as a PNG."""
+    """Return a image, four times as large, with true and found boxes, as a PNG."""
     large = cv2.resize(image, None, fx=4, fy=4, interpolation=cv2.INTER_NEAREST)
     large = cv2.cvtColor(large, cv2.COLOR_GRAY2BGR if large.ndim == 2 else cv2.COLOR_RGB2BGR)
     green, orange = (115, 158, 0), (0, 94, 213)  # as OpenCV orders them: blue, green, red

@@ -1,4 +1,4 @@
-"""How good is a classifier, and how sure is that? Intervals, calibration and thresholds, as lesson 07 derives them."""
+"""How good is a classifier, and how sure is that? Intervals and calibration, as lesson 07 derives them."""
 
 from collections.abc import Callable, Sequence
 
@@ -13,50 +13,42 @@ def bootstrap_interval(
     level: float = 0.95,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """Return between which values a score lies, from test sets drawn again out of the one there is.
+    """Return the percentile bootstrap interval of a score.
 
     Parameters
     ----------
     statistic : callable
-        Gets the drawn rows of each column and returns a number, such as ``sklearn.metrics.f1_score``.
+        Gets the resampled rows of each column and returns a number, such as ``sklearn.metrics.f1_score``.
     *columns : ndarray
-        Each with first axis n, such as truth and answer. The same rows are drawn from all of them.
+        Each with first axis n, such as true labels and predictions; resampled together.
     groups : ndarray, optional
-        (n,), what each row belongs to (module, patient, film). If given, whole groups are drawn: rows of one group
-        resemble each other, and drawing them one by one would pretend that each is a new piece of evidence.
+        (n,), the module, patient or film of each row. Whole groups are resampled: rows of one group resemble each
+        other.
     repeats : int
-        How many test sets are drawn.
+        Number of resamples. Those in which the statistic is not finite are left out.
     level : float
-        Share of the drawn scores that lie between the two values, above 0 and below 1.
-    seed : int
-        The same seed gives the same interval.
+        Fraction of the resampled scores inside the interval, between 0 and 1.
 
     Returns
     -------
     (float, float)
-        The percentiles that cut off (1 − level) / 2 on each side. Draws in which the statistic is not a finite number
-        are left out.
+        With few groups (ten, say) the interval is rough, and rather too narrow.
 
     Raises
     ------
     ValueError
-        If there is no column, their lengths differ, `level` is out of range, or no draw gives a finite number.
+        If there is no column, their lengths differ, `level` is out of range, or no resample gives a finite number.
 
     References
     ----------
     B. Efron: Bootstrap methods: another look at the jackknife. Annals of Statistics 7(1), 1979.
-
-    Notes
-    -----
-    Lesson 07, section 7.6, draws by hand, first cells, then modules. With few groups (ten, say) the interval is rough,
-    and rather too narrow.
     """
     columns = tuple(np.asarray(column) for column in columns)
     lengths = {len(column) for column in (*columns, *(() if groups is None else (groups,)))}
     if not columns or len(lengths) != 1 or 0 in lengths:
         raise ValueError(
             f"bootstrap_interval got columns of the lengths {sorted(lengths)}: pass at least one, all equally long, "
-            "with one row for each picture."
+            "with one row for each image."
         )
     if not 0 < level < 1:
         raise ValueError(f"level is a share above 0 and below 1, such as 0.95, but it is {level}.")
@@ -79,7 +71,7 @@ def bootstrap_interval(
 
 
 def reliability(probabilities: np.ndarray, labels: np.ndarray, bins: int = 10) -> tuple[np.ndarray, ...]:
-    """Return for each bin of probabilities what was said and what came true.
+    """Return for each bin of probabilities the mean prediction and the observed frequency.
 
     Parameters
     ----------
@@ -92,18 +84,13 @@ def reliability(probabilities: np.ndarray, labels: np.ndarray, bins: int = 10) -
 
     Returns
     -------
-    said, happened, counts : ndarray
-        For each bin that holds a picture, from the lowest: mean probability, share of class 1 (both float64), number
-        of pictures (int64).
+    predicted, observed, counts : ndarray
+        For each bin that is not empty, from the lowest: mean probability, fraction of class 1, number of images.
 
     Raises
     ------
     ValueError
         If there is no probability, one leaves 0…1, a label is neither 0 nor 1, or the lengths differ.
-
-    Notes
-    -----
-    Lesson 07, section 7.8.
     """
     probabilities, labels = _checked(probabilities, labels)
     place = np.minimum((probabilities * bins).astype(int), bins - 1)
@@ -114,27 +101,11 @@ def reliability(probabilities: np.ndarray, labels: np.ndarray, bins: int = 10) -
 
 
 def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray, bins: int = 10) -> float:
-    """Return how far probabilities are from the shares that come true, on average over the pictures.
+    """Return how far probabilities are from the observed frequencies, on average over the images: 0…1.
 
-    Parameters
-    ----------
-    probabilities, labels, bins
-        As in `reliability`, which also raises.
-
-    Returns
-    -------
-    float
-        0…1. It is above 0 even for a calibrated model, the more so the fewer pictures there are: compare it with what
-        labels drawn from the probabilities themselves give.
-
-    References
-    ----------
-    M. P. Naeini, G. Cooper, M. Hauskrecht: Obtaining well calibrated probabilities using Bayesian binning. AAAI 2015.
-    Here for the probability of class 1 instead of that of the answer.
-
-    Notes
-    -----
-    Lesson 07, section 7.8.
+    Arguments and errors as in `reliability`. It is above 0 even for a calibrated model, the more so the fewer images
+    there are. After M. P. Naeini, G. Cooper, M. Hauskrecht: Obtaining well calibrated probabilities using Bayesian
+    binning, AAAI 2015, here for the probability of class 1.
     """
     said, happened, counts = reliability(probabilities, labels, bins)
     return float(np.sum(counts * np.abs(said - happened)) / np.sum(counts))
@@ -146,7 +117,7 @@ def _checked(probabilities: Sequence | np.ndarray, labels: Sequence | np.ndarray
     if probabilities.ndim != 1 or probabilities.shape != labels.shape or not probabilities.size:
         raise ValueError(
             f"Probabilities have the shape {probabilities.shape} and labels {labels.shape}: pass one of each for every "
-            "picture, the probability being that of class 1."
+            "image, the probability being that of class 1."
         )
     if not (np.all(probabilities >= 0) and np.all(probabilities <= 1)):
         raise ValueError(

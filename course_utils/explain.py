@@ -1,4 +1,4 @@
-"""Where a network looks: Grad-CAM for any Keras model with convolutions, and its drawing. Lesson 07 writes both."""
+"""Where a network looks: Grad-CAM for any Keras model with convolutions, and its figure. Lesson 07 derives both."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,58 +11,51 @@ if TYPE_CHECKING:
     import keras
     import tensorflow as tf
 
-_AT_ONCE = 8  # pictures whose intermediate results are kept in memory together
+_AT_ONCE = 8  # images whose intermediate results are kept in memory together
 
 
 def grad_cam(
     model: "keras.Model", image: np.ndarray, layer: str | None = None, class_index: int | None = None
 ) -> np.ndarray:
-    """Return how strongly each place of a feature map speaks for a class.
+    """Return how strongly each position of a layer's feature maps speaks for a class.
 
-    The maps of one layer are added up, each with a weight: the mean slope of the class's logit with respect to that
-    map. What is left above zero speaks for the class. The last activation of the model (softmax or sigmoid) is left
-    out while this runs, because its slope vanishes where the model is sure.
+    The last activation of the model (softmax or sigmoid) is left out meanwhile: its gradient vanishes where the model
+    is sure.
 
     Parameters
     ----------
     model : keras.Model
         With one input and one output (n, classes), or (n, 1) for two classes. The layer may lie in a model inside of
-        this model, as after ``keras.Sequential([base, ...])``.
+        it.
     image : ndarray
-        (H, W, channels) or (n, H, W, channels): one picture or several, as the model wants them. If
-        ``preprocess_input`` stands outside of the model, apply it first.
+        (H, W, channels) or (n, H, W, channels), preprocessed as the model wants it.
     layer : str, optional
-        Name of a layer whose output is a stack of maps (h, w, channels); by default the last such layer.
+        Name of a layer whose output is feature maps (h, w, channels); by default the last such layer.
     class_index : int, optional
-        The class that is explained, by default the one that the model answers for each picture. If the model has one
-        output, 1 is the class for which it stands, and 0 the other one.
+        The class that is explained, by default the predicted one. With one output, 1 is the class for which it stands.
 
     Returns
     -------
     ndarray
-        float32 (h, w), or (n, h, w) for several pictures; 0 or more, in the resolution of the layer's maps: 5 × 5 for
-        the last layer of MobileNetV2 at 160 pixels. All zeros if nothing speaks for the class.
+        float32 (h, w) or (n, h, w), 0 or more, in the resolution of the feature maps. Zeros if nothing speaks for the
+        class.
 
     Raises
     ------
     ValueError
-        If the picture has another number of axes, the model has no such layer or no such class, or the layer's output
-        is no stack of maps or does not lead to the output.
+        If the image has another number of axes, there is no such layer or class, or the layer's output is no stack of
+        feature maps or does not lead to the output.
 
     References
     ----------
     R. Selvaraju et al.: Grad-CAM: visual explanations from deep networks via gradient-based localization. ICCV 2017.
-
-    Notes
-    -----
-    Lesson 07, section 7.12, writes it in eight lines and puts it to two tests: random weights and a planted mark.
     """
     import tensorflow as tf
 
     images = np.asarray(image, np.float32)
     if images.ndim not in (3, 4) or not images.size:
         raise ValueError(
-            f"grad_cam explains one picture (H, W, channels) or several (n, H, W, channels), not {images.shape}."
+            f"grad_cam explains one image (H, W, channels) or several (n, H, W, channels), not {images.shape}."
         )
     if images.ndim == 3:
         return grad_cam(model, images[None], layer, class_index)[0]
@@ -91,38 +84,29 @@ def show_grad_cam(
     columns: int = 4,
     height: float = 2.6,
 ) -> None:
-    """Draw pictures in grey and a heat map over each: dark where it is 0, bright yellow at its own maximum.
+    """Show images in grey with a heat map over each: dark where it is 0, bright yellow at its own maximum.
 
-    A map is drawn in its own places, as blocks, so that it looks no finer than it is. Each has its own scale: it shows
-    where, not how much.
+    A map is drawn as blocks, so that it looks no finer than it is, and each has its own scale.
 
     Parameters
     ----------
     images : sequence of ndarray
         Each uint8 in 0…255, of shape (H, W) or (H, W, 3).
     heat_maps : sequence of ndarray
-        One for each picture: (h, w), 0 or more, as `grad_cam` returns it.
-    titles : sequence of str, optional
-        One line above each picture.
-    columns : int
-        Pictures in a row.
+        One for each image: (h, w), 0 or more, as `grad_cam` returns it.
     height : float
         Height of one row in inches.
 
     Raises
     ------
     ValueError
-        If the numbers of pictures, maps and titles differ, or there is none.
-
-    Notes
-    -----
-    Lesson 07, section 7.12, draws the first map without it.
+        If the numbers of images, maps and titles differ, or there is none.
     """
     counts = [len(images), len(heat_maps), len(images if titles is None else titles)]
     if len(set(counts)) > 1 or not counts[0]:
         raise ValueError(
-            f"show_grad_cam got {counts[0]} pictures, {counts[1]} maps and {counts[2]} titles: "
-            "pass at least one picture, and one of each for it."
+            f"show_grad_cam got {counts[0]} images, {counts[1]} maps and {counts[2]} titles: "
+            "pass at least one image, and one of each for it."
         )
     columns = min(columns, len(images))
     rows = -(-len(images) // columns)
@@ -165,7 +149,7 @@ def _map_layer(model: "keras.Model", name: str | None) -> "keras.layers.Layer":
 
 
 def _score(logits: "tf.Tensor", class_index: int | None) -> "tf.Tensor":
-    """Return the number whose slopes explain the class, added up over the pictures, which do not touch each other."""
+    """Return the number whose slopes explain the class, added up over the images, which do not touch each other."""
     import tensorflow as tf
 
     count = logits.shape[-1]

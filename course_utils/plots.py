@@ -1,7 +1,7 @@
-"""Figures that lessons draw more than once. Plain Matplotlib; the shared look is ``course_utils.course``.
+"""Figures that lessons use more than once. The shared look is the style ``course_utils.course``.
 
-None of these functions returns its figure: a notebook would draw a returned figure a second time. Code that wants it
-asks ``plt.gcf()``.
+`show_` shows images, `plot_` draws charts. None returns its figure, which a notebook would draw a second time;
+``plt.gcf()`` has it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,35 +18,29 @@ def show_images(
     columns: int = 4,
     height: float = 2.6,
 ) -> None:
-    """Draw pictures in a grid, each with its true brightness.
+    """Show images in a grid, each with its true brightness.
 
     Parameters
     ----------
     images : sequence of ndarray
-        Each of shape (H, W), (H, W, 1) or (H, W, 3): uint8 in 0…255, or float in 0…1. Grey pictures are drawn with
-        black at 0 and white at the top of their range, so that a dark picture looks dark.
-    titles : sequence of str, optional
-        One line above each picture.
-    columns : int
-        Pictures in a row.
+        Each (H, W), (H, W, 1) or (H, W, 3): uint8 in 0…255, or float in 0…1.
     height : float
         Height of one row in inches.
 
     Raises
     ------
     ValueError
-        If there is no picture, the number of titles differs, or a float picture leaves 0…1 (lesson 02 shows what
-        Matplotlib would do with it without a word).
+        If there is no image, the number of titles differs, or an image of floats leaves 0…1.
     """
     images = [np.asarray(image) for image in images]
     if not images:
-        raise ValueError("show_images got no picture: pass a list with at least one array.")
+        raise ValueError("show_images got no image: pass a list with at least one array.")
     if titles is not None and len(titles) != len(images):
-        raise ValueError(f"show_images got {len(images)} pictures but {len(titles)} titles: pass one title a picture.")
+        raise ValueError(f"show_images got {len(images)} images but {len(titles)} titles: pass one title a image.")
     for number, image in enumerate(images):
         if image.dtype.kind == "f" and image.size and (image.min() < -1e-6 or image.max() > 1 + 1e-6):
             raise ValueError(
-                f"Picture {number} holds floats from {image.min():.3g} to {image.max():.3g}: "
+                f"Image {number} holds floats from {image.min():.3g} to {image.max():.3g}: "
                 "show_images expects floats in 0…1, so divide by 255 or cast to uint8 first."
             )
     columns = min(columns, len(images))
@@ -101,23 +95,19 @@ def show_pipeline(here: str) -> None:
 
 
 def show_pixel_values(patches: Sequence[np.ndarray], titles: Sequence[str], size: float = 5.0) -> None:
-    """Draw small grey pictures side by side and write into each pixel the number that it holds.
-
-    Lesson 02 reads the cat's eye with it.
+    """Show small grey images side by side, each pixel with its number written into it.
 
     Parameters
     ----------
     patches : sequence of ndarray
-        Each of shape (H, W) with integers in 0…255 and at most 20 pixels a side.
-    titles : sequence of str
-        One line above each patch.
+        Each (H, W) with integers in 0…255 and at most 20 pixels a side.
     size : float
         Width of one patch in inches.
 
     Raises
     ------
     ValueError
-        If there is no patch, the number of titles differs, or a patch is not a small grey picture.
+        If there is no patch, the number of titles differs, or a patch is not a small grey image.
     """
     if not patches or len(patches) != len(titles):
         raise ValueError(
@@ -144,21 +134,9 @@ def show_pixel_values(patches: Sequence[np.ndarray], titles: Sequence[str], size
 
 
 def plot_bars(values: Mapping[str, float], label: str, marked: Sequence[str] = ()) -> None:
-    """Draw one horizontal bar for each name, in the order given, from top to bottom.
+    """Plot one horizontal bar per name, in the order given; those of `marked` names in the second colour.
 
-    Parameters
-    ----------
-    values : mapping of str to float
-        What was measured, at least one value of 0 or more.
-    label : str
-        What the bars measure, with its unit.
-    marked : sequence of str
-        Names whose bars are drawn in the second colour.
-
-    Raises
-    ------
-    ValueError
-        If there is nothing to draw or a marked name is not in `values`.
+    Raises ValueError if there is nothing to draw or a marked name is not in `values`.
     """
     if not values:
         raise ValueError("plot_bars got no value: pass a dictionary with at least one name and its number.")

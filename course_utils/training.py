@@ -1,4 +1,4 @@
-"""Watch a training run: live progress that leaves no trace, and the learning curves afterwards. Lesson 05 uses both."""
+"""Watch a training run, and its learning curves afterwards, as lesson 05 introduces both."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,16 +11,9 @@ from course_utils._live import LiveLine
 
 
 def live_progress() -> keras.callbacks.Callback:
-    """Return a callback for ``model.fit`` that shows in one line how far the training is.
+    """Return a callback for one ``model.fit`` at a time that shows in one line how far the training is.
 
-    The line is rewritten after every epoch and, at the end, returns to what it said at the start. So a learner sees
-    progress, and the stored output of a cell is the same after every run, which the notebook tests need. Outside
-    Jupyter nothing appears.
-
-    Returns
-    -------
-    keras.callbacks.Callback
-        To be used in one ``fit`` at a time.
+    At the end the line says again what it said at the start: the stored output of a cell is the same after every run.
     """
     line = None
 
@@ -42,15 +35,14 @@ def live_progress() -> keras.callbacks.Callback:
 def plot_history(
     history: keras.callbacks.History | Mapping[str, Sequence[float]], baseline: float | None = None
 ) -> None:
-    """Draw loss and accuracy over the epochs, training against validation, and mark the lowest validation loss.
+    """Plot loss and accuracy over the epochs, training against validation, and mark the lowest validation loss.
 
     Parameters
     ----------
     history : keras.callbacks.History or mapping
-        What ``model.fit`` returned, or its ``.history``: the keys ``loss`` and ``accuracy`` and, if there was
-        validation data, ``val_loss`` and ``val_accuracy``, each with one number an epoch.
+        What ``model.fit`` returned, or its ``.history``; ``val_loss`` and ``val_accuracy`` are drawn if they are there.
     baseline : float, optional
-        Accuracy in 0…1 of an answer that does not look at the picture, drawn as a dotted line.
+        Accuracy in 0…1 of a prediction that does not look at the image, drawn as a dotted line.
 
     Raises
     ------

@@ -12,21 +12,10 @@ def moving_average(losses: Sequence[float], width: int = 5) -> np.ndarray:
 
 
 def plot_scores(scores: Mapping[str, Sequence[float]], xlabel: str, height: float = 0.5) -> None:
-    """Draw one row of dots a setting, one dot a seed, with the mean and two standard errors to both sides.
+    """Plot one row of dots per setting, one dot per seed, with the mean and two standard errors to both sides.
 
-    Parameters
-    ----------
-    scores : mapping of str to sequence of float
-        For each setting its scores in 0…1, one a seed; drawn in %.
-    xlabel : str
-        What the scores are, with its unit.
-    height : float
-        Inches a row.
-
-    Raises
-    ------
-    ValueError
-        If there is no setting.
+    `scores` are fractions in 0…1, drawn in %; `height` is that of a row in inches. Raises ValueError if there is no
+    setting.
     """
     if not scores:
         raise ValueError("plot_scores got no setting: pass at least one name with its scores.")
@@ -42,21 +31,9 @@ def plot_scores(scores: Mapping[str, Sequence[float]], xlabel: str, height: floa
 def plot_score_table(
     scores: np.ndarray, rows: Sequence, columns: Sequence, ylabel: str, xlabel: str, label: str = "accuracy in %"
 ) -> None:
-    """Draw a table of scores as a heat map with the numbers in it, and frame the best of each row.
+    """Plot scores (rows, columns) in 0…1 as a table of colours and numbers in %, the best of each row framed.
 
-    Parameters
-    ----------
-    scores : ndarray
-        float (rows, columns) in 0…1; drawn in %.
-    rows, columns : sequence
-        What each row and each column stands for.
-    ylabel, xlabel, label : str
-        Of the rows, the columns and the colours.
-
-    Raises
-    ------
-    ValueError
-        If the table does not have as many rows and columns as there are names.
+    Raises ValueError if the table does not have as many rows and columns as there are names.
     """
     scores = 100 * np.asarray(scores, float)
     if scores.shape != (len(rows), len(columns)):

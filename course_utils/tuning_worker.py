@@ -1,8 +1,7 @@
-"""One worker of the search in lesson 08: it shares a study with others, through nothing but a database.
+"""One worker of the search in lesson 08, section 8.9, which shares a study with others through a database.
 
-Section 8.9 of the lesson writes `cross_validated` and `objective`; this module keeps them in a file that a second
-process can run: ``python -m course_utils.tuning_worker URL FEATURES TRIALS PAUSE``. It imports neither TensorFlow nor
-Matplotlib, so that a worker starts within two seconds.
+``python -m course_utils.tuning_worker URL FEATURES TRIALS PAUSE`` starts one. It imports neither TensorFlow nor
+Matplotlib, so that it starts within two seconds.
 """
 
 import sys
@@ -23,21 +22,9 @@ GRACE_S = 4  # and is taken for dead after so long without a word
 
 
 def inputs(data: Mapping[str, np.ndarray], depth: str, fold: int) -> np.ndarray:
-    """Return what a head reads of every cell: the features of one depth, or of all three side by side.
+    """Return what a head reads of every cell: the features of one depth, (n, 64), or of ``"all"`` three, (n, 192).
 
-    Parameters
-    ----------
-    data : mapping of str to ndarray
-        For each depth float (folds, n, 64): all cells, prepared with what the cells outside of that fold look like.
-    depth : str
-        ``"early"``, ``"middle"``, ``"late"`` or ``"all"``.
-    fold : int
-        The fold that is to judge, from 0.
-
-    Returns
-    -------
-    ndarray
-        float (n, 64), or (n, 192) for ``"all"``.
+    `data` holds for each depth float (folds, n, 64), standardised with the cells outside of that fold.
     """
     depths = ("early", "middle", "late") if depth == "all" else (depth,)
     return np.concatenate([data[name][fold] for name in depths], axis=1)
@@ -46,12 +33,8 @@ def inputs(data: Mapping[str, np.ndarray], depth: str, fold: int) -> np.ndarray:
 def make_head(settings: Mapping[str, Any], seed: int) -> MLPClassifier:
     """Return an untrained head of one hidden layer.
 
-    Parameters
-    ----------
-    settings : mapping
-        ``width`` (numbers in the hidden layer), ``rate`` (learning rate of Adam), ``l2`` (strength of the penalty).
-    seed : int
-        Of the weights to start with and of the order of the cells.
+    `settings` has ``width`` (of the hidden layer), ``rate`` (learning rate of Adam) and ``l2`` (strength of the
+    penalty).
     """
     return MLPClassifier(
         (settings["width"],),
@@ -65,22 +48,19 @@ def make_head(settings: Mapping[str, Any], seed: int) -> MLPClassifier:
 def cross_validated(
     settings: Mapping[str, Any], data: Mapping[str, np.ndarray], seed: int = 0, epochs: int = EPOCHS
 ) -> Iterator[np.ndarray]:
-    """Train one head a fold, all at the same pace, and yield their scores after every epoch.
+    """Train one head per fold, all at the same pace, and yield their scores after every epoch.
 
     Parameters
     ----------
     settings : mapping
         As in `make_head`, and ``depth`` as in `inputs`.
     data : mapping of str to ndarray
-        As in `inputs`, with ``labels`` (n,), 0 or 1, and ``fold`` (n,), the fold that judges each cell.
-    seed, epochs : int
-        Of each head.
+        As in `inputs`, with ``labels`` (n,), 0 or 1, and ``fold`` (n,), the fold that validates each cell.
 
     Yields
     ------
     ndarray
-        float (folds,): the area under the ROC curve in 0…1 on the cells of each fold (lesson 07), from a head that
-        has learned from all other cells.
+        float (folds,): the area under the ROC curve on the cells of each fold, from a head trained on all others.
     """
     labels, fold_of = data["labels"], data["fold"]
     folds = np.unique(fold_of)
@@ -96,26 +76,10 @@ def cross_validated(
 
 
 def objective(trial: optuna.Trial, data: Mapping[str, np.ndarray], pause: float = 0.0) -> float:
-    """Let a trial choose its settings, and return its score; lesson 08, section 8.9.
+    """Let an Optuna trial choose its settings, and return its mean score over the folds after the last epoch.
 
-    Parameters
-    ----------
-    trial : optuna.Trial
-        Chooses ``depth``, ``rate``, ``width`` and ``l2``, and is told the mean score after each epoch.
-    data : mapping of str to ndarray
-        As in `cross_validated`.
-    pause : float
-        Seconds to wait after each epoch, as if training took longer.
-
-    Returns
-    -------
-    float
-        The mean over the folds after the last epoch.
-
-    Raises
-    ------
-    optuna.TrialPruned
-        If the pruner of the study finds the trial not worth going on with.
+    `data` is as in `cross_validated`; `pause` is a wait in seconds after each epoch. Raises optuna.TrialPruned if the
+    study's pruner stops the trial.
     """
     settings = {
         "depth": trial.suggest_categorical("depth", ["early", "middle", "late", "all"]),
@@ -134,18 +98,9 @@ def objective(trial: optuna.Trial, data: Mapping[str, np.ndarray], pause: float 
 
 
 def open_storage(url: str) -> optuna.storages.RDBStorage:
-    """Open a database in which a study lives on when its workers die.
+    """Open a database, by a URL such as ``"sqlite:///study.db"``, in which a study outlives its workers.
 
-    Parameters
-    ----------
-    url : str
-        Such as ``"sqlite:///study.db"``, a file, or ``"postgresql://user:password@host/name"``, a server.
-
-    Returns
-    -------
-    optuna.storages.RDBStorage
-        With a heartbeat: a trial whose worker has been silent for `GRACE_S` seconds counts as failed, and its settings
-        are tried once more.
+    A trial whose worker has been silent for `GRACE_S` seconds counts as failed, and its settings are tried once more.
     """
     with warnings.catch_warnings():
         # The heartbeat has been called experimental for years; a test of the course notices if it changes.

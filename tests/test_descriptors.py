@@ -59,7 +59,7 @@ def lbp_by_hand(image):
 
 
 def test_lbp_counts_the_patterns_of_a_loop():
-    # A border of one value: what scikit-image does beyond the picture concerns the outermost ring only.
+    # A border of one value: what scikit-image does beyond the image concerns the outermost ring only.
     image = np.random.default_rng(2).integers(0, 256, (20, 24), dtype=np.uint8)
     shares = lbp_histograms(image[np.newaxis])
     assert shares.shape == (1, 10) and np.isclose(shares.sum(), 1)
@@ -102,18 +102,18 @@ def test_intensity_statistics_know_no_place_and_keep_floats():
 @pytest.mark.parametrize("function", [hog_features, lbp_histograms, intensity_statistics])
 @pytest.mark.parametrize("shape", [(28, 28), (2, 28, 28, 3), (0, 28, 28)])
 def test_other_shapes_are_refused_in_one_sentence(function, shape):
-    with pytest.raises(ValueError, match=rf"{function.__name__} got an array of shape .*: pass grey pictures"):
+    with pytest.raises(ValueError, match=rf"{function.__name__} got an array of shape .*: pass grey images"):
         function(np.zeros(shape, np.uint8))
 
 
 @pytest.mark.parametrize("sizes", [{"cell": 20}, {"block": 5}, {"cell": 0}, {"orientations": 0}])
 def test_hog_refuses_blocks_that_do_not_fit(sizes):
-    with pytest.raises(ValueError, match="does not fit into pictures of 28 × 28"):
+    with pytest.raises(ValueError, match="does not fit into images of 28 × 28"):
         hog_features(np.zeros((1, 28, 28)), **sizes)
 
 
 def test_lbp_refuses_floats_and_a_circle_without_neighbours():
-    with pytest.raises(ValueError, match="got float64 pictures: pass uint8"):
+    with pytest.raises(ValueError, match="got float64 images: pass uint8"):
         lbp_histograms(np.zeros((1, 28, 28)))
     with pytest.raises(ValueError, match="radius of at least 1"):
         lbp_histograms(np.zeros((1, 28, 28), np.uint8), radius=0)
@@ -136,4 +136,4 @@ def test_many_pictures_show_how_far_it_is_and_leave_one_line(monkeypatch):
     images = np.zeros((500, 8, 8), np.uint8)
     assert hog_features(images[:499], cell=4).shape == (499, 36) and not said
     assert lbp_histograms(images).shape == (500, 10)
-    assert said == ["LBP: 500 pictures", "0%", "20%", "40%", "60%", "80%", "rest"]
+    assert said == ["LBP: 500 images", "0%", "20%", "40%", "60%", "80%", "rest"]

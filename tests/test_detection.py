@@ -46,16 +46,16 @@ def test_one_box_in_all_formats():
     }
     for source, box in same.items():
         for target, expected in same.items():
-            result = detection.convert_boxes(box, source, target, picture=(100, 200))
+            result = detection.convert_boxes(box, source, target, image_size=(100, 200))
             assert result.dtype == np.float64 and np.allclose(result, expected), (source, target)
 
 
 def test_formats_there_and_back_for_many_boxes():
     boxes = random_boxes(50)
     for name in detection.FORMATS:
-        there = detection.convert_boxes(boxes, "corners", name, picture=(70, 130, 3))
+        there = detection.convert_boxes(boxes, "corners", name, image_size=(70, 130, 3))
         assert there.shape == (50, 4)
-        assert np.allclose(detection.convert_boxes(there, name, "corners", picture=(70, 130)), boxes)
+        assert np.allclose(detection.convert_boxes(there, name, "corners", image_size=(70, 130)), boxes)
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ def test_average_precision_of_each_class_over_two_pictures():
 def test_average_precision_wants_pictures_and_objects():
     none = Detections(np.empty((0, 4)), np.empty(0), np.empty(0, int))
     assert detection.average_precisions([none], [TRUTH[:1]], [np.array([4])]) == {4: 0.0}
-    with pytest.raises(ValueError, match="1 pictures with detections, 2 with boxes"):
+    with pytest.raises(ValueError, match="1 images with detections, 2 with boxes"):
         detection.average_precisions([none], [TRUTH, TRUTH], [np.zeros(3)])
     with pytest.raises(ValueError, match="at least one object"):
         detection.average_precisions([none], [[]], [[]])
@@ -239,7 +239,7 @@ def test_an_enlarged_copy_finds_smaller_things(noise):
         ({"image": np.zeros((40, 40))}, "float64"),
         ({"stride": 0}, "at least 1"),
         ({"factor": 1.0}, "factor above 1"),
-        ({"window": 41}, "does not fit into a picture of 40 × 40"),
+        ({"window": 41}, "does not fit into a image of 40 × 40"),
     ],
 )
 def test_windows_that_cannot_be_are_refused(change, message):
@@ -298,16 +298,16 @@ def test_explorer_follows_its_sliders():
     found = [Detections(BOXES.astype(float), SCORES, np.full(5, 7)), Detections(TRUTH[:1], SCORES[:1], np.array([1]))]
     images = [np.zeros((110, 150), np.uint8), np.zeros((60, 60, 3), np.uint8)]
     widget = detection.threshold_explorer(images, found, [TRUTH, TRUTH[:1]])
-    controls, picture = widget.children
+    controls, image = widget.children
     number, score, overlap, line = controls.children
     assert repr(widget) == "Threshold explorer: run this cell to use it."
     assert line.value == "3 boxes for 3 objects"  # 0.5 and 0.5: box 2 is suppressed, box 5 not believed
-    before = picture.value
+    before = image.value
     score.value = 0.0
-    assert line.value == "4 boxes for 3 objects" and picture.value != before
+    assert line.value == "4 boxes for 3 objects" and image.value != before
     overlap.value = 0.9
     assert line.value == "5 boxes for 3 objects"
     number.value = 1
     assert line.value == "1 boxes for 1 objects"
-    shown = cv2.imdecode(np.frombuffer(picture.value, np.uint8), cv2.IMREAD_COLOR)
+    shown = cv2.imdecode(np.frombuffer(image.value, np.uint8), cv2.IMREAD_COLOR)
     assert shown.shape == (240, 240, 3) and shown.std() > 1

@@ -30,99 +30,99 @@ def small(activation=None, outputs=3, seed=1):
 
 
 @pytest.fixture
-def picture():
+def image():
     return np.random.default_rng(1).random((8, 8, 3)).astype(np.float32)
 
 
-def by_hand(model, picture, class_index, sign=1):
+def by_hand(model, image, class_index, sign=1):
     """Behind global average pooling and one dense layer, the weights of the maps are those of that layer."""
-    maps = keras.Model(model.inputs[0], model.get_layer("late").output)(picture[None]).numpy()[0]
+    maps = keras.Model(model.inputs[0], model.get_layer("late").output)(image[None]).numpy()[0]
     kernel = model.get_layer("answer").get_weights()[0][:, class_index]
     return np.maximum(sign * maps @ kernel / maps[..., 0].size, 0)
 
 
 @pytest.mark.parametrize("class_index", [0, 1, 2])
-def test_map_of_the_last_layer_is_the_weighted_sum(picture, class_index):
+def test_map_of_the_last_layer_is_the_weighted_sum(image, class_index):
     model = small()
-    heat = explain.grad_cam(model, picture, "late", class_index)
+    heat = explain.grad_cam(model, image, "late", class_index)
     assert heat.shape == (4, 4) and heat.dtype == np.float32
-    assert np.allclose(heat, by_hand(model, picture, class_index), atol=1e-6)
+    assert np.allclose(heat, by_hand(model, image, class_index), atol=1e-6)
 
 
-def test_default_is_the_last_layer_of_maps_and_the_answered_class(picture):
+def test_default_is_the_last_layer_of_maps_and_the_answered_class(image):
     model = small()
-    answered = int(np.argmax(model(picture[None])))
+    answered = int(np.argmax(model(image[None])))
     # Pooling over places gives no maps, so the last layer of maps is the second convolution.
-    assert np.array_equal(explain.grad_cam(model, picture), explain.grad_cam(model, picture, "late", answered))
+    assert np.array_equal(explain.grad_cam(model, image), explain.grad_cam(model, image, "late", answered))
 
 
-def test_an_earlier_layer_gives_a_finer_map(picture):
-    assert explain.grad_cam(small(), picture, "early").shape == (8, 8)
+def test_an_earlier_layer_gives_a_finer_map(image):
+    assert explain.grad_cam(small(), image, "early").shape == (8, 8)
 
 
 @pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
-def test_a_saturated_activation_changes_nothing(picture, activation):
+def test_a_saturated_activation_changes_nothing(image, activation):
     plain, saturated = small(), small(activation)
     for model in (plain, saturated):
         kernel, bias = model.get_layer("answer").get_weights()
         model.get_layer("answer").set_weights([kernel * 1000, bias])
     before = saturated.get_layer("answer").activation
-    heat = explain.grad_cam(saturated, picture, "late", 1)
-    assert np.allclose(heat, explain.grad_cam(plain, picture, "late", 1)) and (
-        heat.any() or not by_hand(plain, picture, 1).any()
+    heat = explain.grad_cam(saturated, image, "late", 1)
+    assert np.allclose(heat, explain.grad_cam(plain, image, "late", 1)) and (
+        heat.any() or not by_hand(plain, image, 1).any()
     )
     assert saturated.get_layer("answer").activation is before
-    assert saturated(picture[None]).numpy().max() <= 1  # it answers with probabilities, as before
+    assert saturated(image[None]).numpy().max() <= 1  # it answers with probabilities, as before
 
 
-def test_softmax_as_a_layer_of_its_own_is_left_out_too(picture):
+def test_softmax_as_a_layer_of_its_own_is_left_out_too(image):
     plain = small()
     model = keras.Sequential([plain, layers.Softmax()])
-    assert np.allclose(explain.grad_cam(model, picture, "late", 2), by_hand(plain, picture, 2), atol=1e-6)
-    assert np.isclose(model(picture[None]).numpy().sum(), 1, atol=1e-5)
+    assert np.allclose(explain.grad_cam(model, image, "late", 2), by_hand(plain, image, 2), atol=1e-6)
+    assert np.isclose(model(image[None]).numpy().sum(), 1, atol=1e-5)
 
 
-def test_one_output_stands_for_two_classes(picture):
+def test_one_output_stands_for_two_classes(image):
     model = small("sigmoid", outputs=1)
-    assert np.allclose(explain.grad_cam(model, picture, "late", 1), by_hand(model, picture, 0), atol=1e-6)
-    assert np.allclose(explain.grad_cam(model, picture, "late", 0), by_hand(model, picture, 0, sign=-1), atol=1e-6)
-    answered = int(model(picture[None])[0, 0] > 0.5)
-    assert np.array_equal(explain.grad_cam(model, picture), explain.grad_cam(model, picture, "late", answered))
+    assert np.allclose(explain.grad_cam(model, image, "late", 1), by_hand(model, image, 0), atol=1e-6)
+    assert np.allclose(explain.grad_cam(model, image, "late", 0), by_hand(model, image, 0, sign=-1), atol=1e-6)
+    answered = int(model(image[None])[0, 0] > 0.5)
+    assert np.array_equal(explain.grad_cam(model, image), explain.grad_cam(model, image, "late", answered))
 
 
-def test_a_nested_and_frozen_base_is_reached(picture):
+def test_a_nested_and_frozen_base_is_reached(image):
     flat = small()
     base = keras.Model(flat.inputs[0], flat.get_layer("late").output, name="base")
     base.trainable = False
     inputs = keras.Input((8, 8, 3))
     pooled = layers.GlobalAveragePooling2D()(base(inputs, training=False))
     nested = keras.Model(inputs, flat.get_layer("answer")(pooled))
-    assert np.allclose(explain.grad_cam(nested, picture, "late", 1), by_hand(flat, picture, 1), atol=1e-6)
-    assert np.allclose(explain.grad_cam(nested, picture, class_index=1), by_hand(flat, picture, 1), atol=1e-6)
+    assert np.allclose(explain.grad_cam(nested, image, "late", 1), by_hand(flat, image, 1), atol=1e-6)
+    assert np.allclose(explain.grad_cam(nested, image, class_index=1), by_hand(flat, image, 1), atol=1e-6)
 
 
-def test_the_model_is_left_as_it_was(picture):
+def test_the_model_is_left_as_it_was(image):
     model = small("softmax")
-    before = model.predict(picture[None], verbose=0)
-    explain.grad_cam(model, picture, "late")
-    assert np.array_equal(model.predict(picture[None], verbose=0), before)
+    before = model.predict(image[None], verbose=0)
+    explain.grad_cam(model, image, "late")
+    assert np.array_equal(model.predict(image[None], verbose=0), before)
     assert not [layer.name for layer in model.layers if "call" in vars(layer)]
 
 
 def test_uint8_pictures_are_taken():
-    picture = np.random.default_rng(2).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    image = np.random.default_rng(2).integers(0, 256, (8, 8, 3), dtype=np.uint8)
     model = small()
     assert np.array_equal(
-        explain.grad_cam(model, picture, "late", 0), explain.grad_cam(model, picture.astype(np.float32), "late", 0)
+        explain.grad_cam(model, image, "late", 0), explain.grad_cam(model, image.astype(np.float32), "late", 0)
     )
 
 
-def test_a_layer_that_leads_nowhere_is_refused(picture):
+def test_a_layer_that_leads_nowhere_is_refused(image):
     inputs = keras.Input((8, 8, 3))
     stopped = layers.Lambda(lambda x: keras.ops.stop_gradient(x))(layers.Conv2D(2, 3, name="cut")(inputs))
     model = keras.Model(inputs, layers.Dense(2)(layers.GlobalAveragePooling2D()(stopped)))
     with pytest.raises(ValueError, match="'cut' does not lead to the output"):
-        explain.grad_cam(model, picture, "cut")
+        explain.grad_cam(model, image, "cut")
 
 
 @pytest.mark.parametrize(
@@ -134,9 +134,9 @@ def test_a_layer_that_leads_nowhere_is_refused(picture):
         ("late", -1, "no class -1"),
     ],
 )
-def test_wrong_layer_or_class_is_refused(picture, layer, class_index, message):
+def test_wrong_layer_or_class_is_refused(image, layer, class_index, message):
     with pytest.raises(ValueError, match=message):
-        explain.grad_cam(small(), picture, layer, class_index)
+        explain.grad_cam(small(), image, layer, class_index)
 
 
 def test_a_model_without_convolution_is_refused():
@@ -146,16 +146,16 @@ def test_a_model_without_convolution_is_refused():
 
 
 def test_several_pictures_are_explained_each_for_itself():
-    pictures = np.random.default_rng(3).random((19, 8, 8, 3)).astype(np.float32)  # more than fit into one batch
+    images = np.random.default_rng(3).random((19, 8, 8, 3)).astype(np.float32)  # more than fit into one batch
     model = small()
-    together = explain.grad_cam(model, pictures, "late")
+    together = explain.grad_cam(model, images, "late")
     assert together.shape == (19, 4, 4)
-    assert np.allclose(together, [explain.grad_cam(model, picture, "late") for picture in pictures], atol=1e-6)
+    assert np.allclose(together, [explain.grad_cam(model, image, "late") for image in images], atol=1e-6)
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (0, 8, 8, 3)])
 def test_what_is_no_picture_is_refused(shape):
-    with pytest.raises(ValueError, match="one picture"):
+    with pytest.raises(ValueError, match="one image"):
         explain.grad_cam(small(), np.zeros(shape))
 
 

@@ -13,7 +13,7 @@ def close_figures():
 
 
 def drawn():
-    """Return the axes of the last figure that hold a picture."""
+    """Return the axes of the last figure that hold a image."""
     return [axis for axis in plt.gcf().axes if axis.images]
 
 
@@ -35,15 +35,15 @@ def test_grey_pictures_keep_their_brightness(image, top):
 
 def test_a_row_is_as_high_as_asked():
     show_images([np.zeros((10, 20, 3), "uint8")] * 2, columns=2, height=3)
-    assert tuple(plt.gcf().get_size_inches()) == (12, 3)  # two pictures, each twice as wide as high
+    assert tuple(plt.gcf().get_size_inches()) == (12, 3)  # two images, each twice as wide as high
 
 
 @pytest.mark.parametrize(
     ("images", "titles", "message"),
     [
-        ([], None, "no picture"),
-        ([np.zeros((2, 2))], ["a", "b"], "1 pictures but 2 titles"),
-        ([np.zeros((2, 2)), np.full((2, 2), 200.0)], None, "Picture 1 holds floats from 200 to 200"),
+        ([], None, "no image"),
+        ([np.zeros((2, 2))], ["a", "b"], "1 images but 2 titles"),
+        ([np.zeros((2, 2)), np.full((2, 2), 200.0)], None, "Image 1 holds floats from 200 to 200"),
         ([np.full((2, 2), -0.5)], None, "divide by 255"),
     ],
 )
@@ -120,12 +120,12 @@ def test_show_numbers_says_what_is_wrong(patches, titles, message):
 
 
 def test_show_bars_draws_in_the_given_order_from_top_to_bottom():
-    plot_bars({"slow": 2.0, "fast": 1234.4}, "pictures per second", marked=["fast"])
+    plot_bars({"slow": 2.0, "fast": 1234.4}, "images per second", marked=["fast"])
     axis = plt.gcf().axes[0]
     assert [bar.get_width() for bar in axis.patches] == [2.0, 1234.4]
     assert [label.get_text() for label in axis.get_yticklabels()] == ["slow", "fast"]
     assert axis.yaxis_inverted()
-    assert axis.get_xlabel() == "pictures per second"
+    assert axis.get_xlabel() == "images per second"
     assert [text.get_text() for text in axis.texts] == ["2", "1,234"]
     slow, fast = axis.patches
     assert slow.get_facecolor() != fast.get_facecolor()
