@@ -93,7 +93,7 @@ def _draw_numbers(axis, values: np.ndarray, title: str, colours, low: float, hig
 
 
 def show_steps(settings: Sequence[tuple[int, int, int, int]]) -> None:
-    """Show for each (size, kernel, stride, padding) the padded grid and where the kernel stops (its upper left corner)."""
+    """Show for each (size, kernel, stride, padding) the padded grid and the stops of the kernel (its upper left)."""
     _, axes = plt.subplots(1, len(settings), figsize=(4.2 * len(settings), 4.6), squeeze=False)
     for axis, (size, kernel, stride, padding) in zip(axes.flat, settings, strict=True):
         total = size + 2 * padding
