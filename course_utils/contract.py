@@ -23,7 +23,7 @@ class InputCheck(NamedTuple):
 
 
 def input_checks(photo: np.ndarray, reference: Callable[[np.ndarray], float]) -> list[InputCheck]:
-    """Return the files that a predictor must read correctly, made from one photo.
+    """Return six files that a predictor must read correctly, made from one photo.
 
     Parameters
     ----------
@@ -31,11 +31,6 @@ def input_checks(photo: np.ndarray, reference: Callable[[np.ndarray], float]) ->
         uint8 (size, size), grey, in the size that the model takes. Choose one that the model is confident about.
     reference : callable
         Takes such a photo, of uint8 or float numbers, and returns the probability that the model itself gives.
-
-    Returns
-    -------
-    list of InputCheck
-        Plain file, EXIF orientation, colour, 16 bit, other size, other aspect ratio, in this order.
 
     Raises
     ------
@@ -47,11 +42,6 @@ def input_checks(photo: np.ndarray, reference: Callable[[np.ndarray], float]) ->
         raise ValueError(f"input_checks needs a square grey photo of uint8, not {photo.dtype} {photo.shape}.")
     size = len(photo)
 
-    def predicted(pixels: np.ndarray) -> float:
-        return float(reference(pixels))
-
-    plain = predicted(photo)
-
     # Stored lying on its side, with a note for the reader: turn me back.
     exif = Image.Exif()
     exif[_ORIENTATION] = 6
@@ -61,67 +51,63 @@ def input_checks(photo: np.ndarray, reference: Callable[[np.ndarray], float]) ->
 
     colour = np.dstack([photo, photo, 255 - photo])
     deep = photo.astype(np.uint16) * 257  # 0…65535
+    clipped = np.minimum(deep, 255).astype(np.uint8)
 
     # Three times as large, and grainy: the middle of each 3 × 3 pixels is brighter, the others make up for it.
     grain = np.tile(np.array([[-8, -8, -8], [-8, 64, -8], [-8, -8, -8]]), photo.shape)
     large = np.repeat(np.repeat(photo.astype(int), 3, axis=0), 3, axis=1) + grain
     large = large.clip(0, 255).astype(np.uint8)
+    middle = large[size : 2 * size, size : 2 * size]
     wide = np.pad(photo, ((0, 0), (size // 2, size // 2)))
 
     def resized(pixels: np.ndarray) -> np.ndarray:
         return np.asarray(Image.fromarray(pixels).resize((size, size), Image.Resampling.BILINEAR))
 
-    return [
-        InputCheck(
+    # Name, extension, content, what the model must get to see of it, and what it sees after a mistake.
+    table = [
+        (
             "a plain file",
             ".png",
             _encode(photo),
-            plain,
-            {
-                "it divides by 255 what the model scales itself": predicted(photo / 255),
-                "it returns the probability of the other class": 1 - plain,
-                "it inverts black and white": predicted(255 - photo),
-            },
+            photo,
+            {"it divides by 255 what the model scales itself": photo / 255, "it inverts black and white": 255 - photo},
         ),
-        InputCheck(
+        (
             "a photo of a phone that was held sideways",
             ".jpg",
             sideways,
-            predicted(upright),
-            {"it ignores the EXIF orientation": predicted(lying)},
+            upright,
+            {"it ignores the EXIF orientation": lying},
         ),
-        InputCheck(
+        (
             "a colour photo",
             ".png",
             _encode(colour),
-            predicted(_grey(colour)),
-            {"it takes BGR for RGB": predicted(_grey(colour[..., ::-1])), "it takes one channel for the image": plain},
+            _grey(colour),
+            {"it takes BGR for RGB": _grey(colour[..., ::-1]), "it takes one channel for the image": photo},
         ),
-        InputCheck(
-            "a file with 16 bits",
-            ".png",
-            _encode(deep),
-            plain,
-            {"it clips numbers above 255": predicted(np.minimum(deep, 255).astype(np.uint8))},
-        ),
-        InputCheck(
+        ("a file with 16 bits", ".png", _encode(deep), photo, {"it clips numbers above 255": clipped}),
+        (
             "a photo of three times the size",
             ".png",
             _encode(large),
-            predicted(resized(large)),
-            {
-                "it shrinks without antialiasing": predicted(large[1::3, 1::3]),
-                "it crops instead of shrinking": predicted(large[size : 2 * size, size : 2 * size]),
-            },
+            resized(large),
+            {"it shrinks without antialiasing": large[1::3, 1::3], "it crops instead of shrinking": middle},
         ),
-        InputCheck(
+        (
             "a photo wider than high",
             ".png",
             _encode(wide),
-            plain,
-            {"it squashes images into the square": predicted(resized(wide))},
+            photo,
+            {"it squashes images into the square": resized(wide)},
         ),
     ]
+    checks = [
+        InputCheck(*file, float(reference(seen)), {name: float(reference(wrong)) for name, wrong in mistakes.items()})
+        for *file, seen, mistakes in table
+    ]
+    checks[0].mistakes["it returns the probability of the other class"] = 1 - checks[0].expected
+    return checks
 
 
 def failed_checks(
@@ -134,7 +120,6 @@ def failed_checks(
     predictor : callable
         Takes the path of a file and returns a probability, as the deployed program computes it.
     checks : list of InputCheck
-        From `input_checks`.
     tolerance : float
         How far a probability may be off.
     min_effect : float

@@ -101,10 +101,9 @@ class _Cell(NamedTuple):
 def _modules(source: Path) -> list[_Cell]:
     """Read the labels of the solar cells and infer which cells come from one module.
 
-    The dataset does not say so, but the files come module by module, and each run of files of one type (mono or
-    poly) is a whole number of modules of 60 cells; the last two short mono runs are one module each, of 72 and 48.
-    Two long runs lack 6 and 10 cells; they are cut into equal blocks too, so a border in them may be off by a few
-    cells. The result, 18 mono and 26 poly modules, is what the paper counts.
+    The files come module by module, and each run of files of one type (mono or poly) is a whole number of modules of 60
+    cells; the last two short mono runs are one module each, of 72 and 48. Two long runs lack 6 and 10 cells: a border
+    in them may be off by a few cells. The result, 18 mono and 26 poly modules, is what the paper counts.
     """
     rows = [line.split() for line in (source / "labels.csv").read_text(encoding="utf-8").splitlines()]
     cells: list[_Cell] = []
@@ -153,19 +152,13 @@ def solar_cells() -> Path:
 
 
 def read_solar_cells(split: str = "all", size: int = 160) -> Cells:
-    """Read photos of solar cells as arrays, with labels, probabilities, types and modules.
+    """Read photos of solar cells as arrays, with labels, probabilities, types and modules, in the manifest's order.
 
     Parameters
     ----------
-    split : str
-        ``"train"``, ``"validation"``, ``"test"``, or ``"all"`` 2,624 cells.
+    split : {"train", "validation", "test", "all"}
     size : int
         Height and width of the result in pixels, 1 to 300 (the size of the files); shrunk with antialiasing.
-
-    Returns
-    -------
-    Cells
-        In the order of ``manifest.csv``, which is the order of the original files.
 
     Raises
     ------

@@ -82,14 +82,12 @@ def export_onnx(model: "keras.Model", file: Path, notes: Notes) -> Path:
 
 
 def export_litert(saved_model: Path, file: Path, representative_images: np.ndarray | None = None) -> Path:
-    """Write a SavedModel as a LiteRT file, with floats or, given images, with 8-bit integers throughout.
+    """Write a SavedModel as a ``.tflite`` file, with floats or, given images, with 8-bit integers, and return it.
 
     Parameters
     ----------
     saved_model : Path
         As `export_saved_model` returns it.
-    file : Path
-        Ends in ``.tflite``; it is returned.
     representative_images : ndarray, optional
         (n, H, W, channels) in 0…255, from the training set. They show the converter which numbers occur between the
         layers. The file then takes uint8 and returns uint8.

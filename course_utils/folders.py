@@ -83,11 +83,6 @@ def from_folder(path: str | Path, size: tuple[int, int] = (160, 160)) -> ImageFo
     size : (int, int)
         Height and width of the result in pixels.
 
-    Returns
-    -------
-    ImageFolder
-        `images` uint8 (n, height, width, 3) RGB in 0…255, `labels` int64 (n,), `class_names`, `files`, `skipped`.
-
     Raises
     ------
     ValueError

@@ -74,7 +74,7 @@ def default_model(name: str = "solar_cells.onnx") -> Path:
     if not file.is_file():
         raise ModelError(
             "There is no model yet: run the notebook 11_deployment once, which trains one and stores it "
-            f"(as {name}), or name a model of your own with --model FILE."
+            f"(as {name}), or choose your own with --model FILE."
         )
     return file
 
@@ -92,8 +92,8 @@ def load_model(path: Path | str, engine: str | None = None) -> Runner:
     Returns
     -------
     Runner
-        `predict` takes numbers of any type and must not be called by two threads at once. The notes come from the
-        metadata of an ONNX file, and else from the file that `notes_file` names.
+        Its notes come from the metadata of an ONNX file, and else from the `notes_file`. `predict` takes numbers of any
+        type and must not be called by two threads at once.
 
     Raises
     ------
@@ -140,11 +140,9 @@ def read_notes(path: Path | str, outputs: int, metadata: Mapping[str, str] | Non
     Parameters
     ----------
     path : Path or str
-        The model file.
+        The model file. Its `notes_file` is read, unless `metadata` says what the model file itself says.
     outputs : int
         How many numbers the model returns per image. One number is the probability of the second of two classes.
-    metadata : mapping, optional
-        What the model file itself says, to read instead of `notes_file`.
 
     Raises
     ------
@@ -172,17 +170,7 @@ def read_notes(path: Path | str, outputs: int, metadata: Mapping[str, str] | Non
 
 
 def as_two_columns(outputs: np.ndarray) -> np.ndarray:
-    """Return probabilities with one column per class: a single output p becomes (1 − p, p).
-
-    Parameters
-    ----------
-    outputs : ndarray
-        (n, outputs), as `Runner.predict` returns them.
-
-    Returns
-    -------
-    ndarray
-        float64 (n, max(2, outputs)), each row with the sum 1.
+    """Return probabilities (n, classes) with the sum 1 from outputs (n, outputs); a single output p becomes (1 − p, p).
 
     Raises
     ------

@@ -40,14 +40,11 @@ def digit_scenes(
 
     Parameters
     ----------
-    split : str
-        ``"train"``, ``"validation"`` or ``"test"``.
+    split : {"train", "validation", "test"}
     count : int
         Number of images.
     size : int
         Height and width in pixels, at least 64. Where a texture is too small for it, it is mirrored.
-    seed : int
-        The same seed gives the same images.
     digits_per_image : (int, int)
         The smallest and the largest number of digits. A digit that finds no free place is left out.
     max_iou : float
