@@ -131,7 +131,6 @@ def sources(audit: Audit, rule: Callable[[Path], str] | None = None, near_duplic
 
     Parameters
     ----------
-    audit : Audit
     rule : callable, optional
         Gets the path of an image relative to the folder, such as ``Path("brick/brick-07_2.png")``, and returns the
         name of its source, such as ``path.stem.rpartition("_")[0]``. Images of two classes may share a source.

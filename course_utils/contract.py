@@ -113,7 +113,9 @@ def input_checks(photo: np.ndarray, reference: Callable[[np.ndarray], float]) ->
 def failed_checks(
     predictor: Callable[[Path], float], checks: list[InputCheck], tolerance: float = 0.02, min_effect: float = 0.05
 ) -> list[str]:
-    """Ask a predictor about each file and say what it does wrong.
+    """Ask a predictor about each file and return one sentence per failed check, naming the mistake that explains it.
+
+    If the first file fails already, the others are not tried: they would fail for the same reason.
 
     Parameters
     ----------
@@ -124,12 +126,6 @@ def failed_checks(
         How far a probability may be off.
     min_effect : float
         A mistake that would change the probability by less than this cannot be seen with this photo.
-
-    Returns
-    -------
-    list of str
-        One sentence per failed check, with the mistake that explains it if one does. If the first file fails already,
-        the others are not tried: they would fail for the same reason.
 
     Raises
     ------

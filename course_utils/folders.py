@@ -104,7 +104,7 @@ def from_folder(path: str | Path, size: tuple[int, int] = (160, 160)) -> ImageFo
     images = np.empty((len(found.files), height, width, 3), np.uint8)
     labels, files = [], []
     skipped = [(file, "lies outside the class folders") for file in found.outside]
-    line = LiveLine(f"{found.root.resolve().name}: {len(found.files):,} files")
+    line = LiveLine(f"{len(found.files):,} files of {len(found.class_names)} classes")  # no path: it may be temporary
     for label, file in counted(zip(found.labels, found.files, strict=True), line):
         try:
             images[len(files)] = resize_to_cover(read_image(file), size)

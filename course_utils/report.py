@@ -40,8 +40,6 @@ def write_report(
 
     Parameters
     ----------
-    title : str
-        Such as ``"Brick, grass or gravel?"``.
     class_names : sequence of str
         In the order of the probabilities.
     images : ndarray

@@ -135,7 +135,7 @@ def test_from_folder_shows_progress_in_one_line(tmp_path, monkeypatch, capsys):
 
     monkeypatch.setattr("course_utils._live.LiveLine", Line)
     from_folder(tmp_path / "pets")
-    assert said == ["pets: 2 files", "rest"] and capsys.readouterr() == ("", "")
+    assert said == ["2 files of 2 classes", "rest"] and capsys.readouterr() == ("", "")
     clock = iter(range(100))
     monkeypatch.setattr("course_utils.folders.time.monotonic", lambda: next(clock))
     assert list(counted("abc", Line("letters"))) == ["a", "b", "c"]
