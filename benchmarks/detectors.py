@@ -12,7 +12,7 @@ import keras  # noqa: F401  (for its version in the result)
 import matplotlib.pyplot as plt
 import numpy as np
 
-from course_utils import datasets
+from course_utils import scenes as scenes_module
 from course_utils.detection import average_precisions
 
 LESSON = _report.ROOT / "lessons" / "09_object_detection.md"
@@ -47,16 +47,16 @@ def trained(most_scenes: int | None) -> tuple[dict, float]:
     `most_scenes` limits every set of scenes, for a quick try.
     """
 
-    original = datasets.digit_scenes
+    original = scenes_module.digit_scenes
 
-    def fewer_scenes(part: str, count: int, **options: object) -> datasets.Scenes:
-        return original(part, min(count, most_scenes or count), **options)
+    def fewer_scenes(split: str, count: int, **options: object) -> scenes_module.Scenes:
+        return original(split, min(count, most_scenes or count), **options)
 
     names: dict = {}
     seconds = 0.0
     plt.switch_backend("agg")
     shown, plt.show = plt.show, lambda: plt.close("all")
-    datasets.digit_scenes = fewer_scenes
+    scenes_module.digit_scenes = fewer_scenes
     try:
         for cell in code_of_the_lesson():
             start = time.perf_counter()
@@ -67,14 +67,14 @@ def trained(most_scenes: int | None) -> tuple[dict, float]:
             # What the lesson verifies holds for its own scenes; claims are not the subject here.
             names["verify"] = lambda claim, holds: None
     finally:
-        plt.show, datasets.digit_scenes = shown, original
+        plt.show, scenes_module.digit_scenes = shown, original
     return names, seconds
 
 
 def measure(quick: bool) -> _report.Result:
     """Train as the lesson does, then ask each detector about the same new scenes, one picture at a time."""
     names, training = trained(64 if quick else None)
-    scenes = datasets.digit_scenes("test", 6 if quick else SCENES, seed=1)  # others than those of the lesson
+    scenes = scenes_module.digit_scenes("test", 6 if quick else SCENES, seed=1)  # others than those of the lesson
     rows = []
     for title, function in DETECTORS.items():
         detector = names[function]

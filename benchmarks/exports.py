@@ -16,15 +16,15 @@ from keras import layers
 from course_utils import export
 from course_utils.datasets import read_solar_cells
 from course_utils.embeddings import extract_features
-from course_utils.export import Notes
+from course_utils.models import Notes, load_model
 from course_utils.weights import imagenet_weights
 
 SINGLE, BATCHES = 40, 5
 DEPTHS = ("block_6_expand_relu", "block_10_expand_relu", "block_13_expand_relu")
 # Run in a program of its own: what was imported before would make a start look quick.
 FIRST_ANSWER = (
-    "import sys, time; start = time.perf_counter(); import numpy as np; from course_utils import export; "
-    "runner = export.load(sys.argv[1], sys.argv[2] or None); runner.answer(np.zeros((1, *runner.shape))); "
+    "import sys, time; start = time.perf_counter(); import numpy as np; from course_utils import models; "
+    "runner = models.load_model(sys.argv[1], sys.argv[2] or None); runner.predict(np.zeros((1, *runner.shape))); "
     "print(time.perf_counter() - start)"
 )
 
@@ -82,7 +82,7 @@ def measure(quick: bool) -> _report.Result:
     """Export, compare all formats on the test part, then time them."""
     train, test = (read_solar_cells(part, size=300) for part in ("train", "test"))
     if quick:
-        train, test = train.chosen(slice(None, None, 40)), test.chosen(slice(None, None, 40))
+        train, test = train.select(slice(None, None, 40)), test.select(slice(None, None, 40))
     model, head = network()
     train_head(model, head, train.images, train.labels)
     with tempfile.TemporaryDirectory() as scratch:
@@ -110,7 +110,7 @@ def compared(model: keras.Model, folder: Path, examples: np.ndarray, test, quick
     expected = model.predict(pictures, verbose=0)[:, 0]
     rows, ms, agree = [], {}, {}
     for name, (file, engine, answer) in ways.items():
-        answer = answer or export.load(folder / file, engine or None).answer
+        answer = answer or load_model(folder / file, engine or None).predict
         answers = np.concatenate([answer(pictures[start : start + 16])[:, 0] for start in range(0, len(pictures), 16)])
         difference = float(np.abs(answers - expected).max())
         if "eight" not in name and difference > 1e-4:

@@ -242,7 +242,7 @@ def measure(quick: bool) -> _report.Result:
     start = time.perf_counter()
     cells, photos = read_solar_cells("all", size), read_solar_cells("all", small)
     if quick:
-        cells, photos = (part.chosen(np.arange(0, len(part.labels), 12)) for part in (cells, photos))
+        cells, photos = (part.select(np.arange(0, len(part.labels), 12)) for part in (cells, photos))
     with tempfile.TemporaryDirectory() as cache:
         os.environ["COURSE_CACHE"] = cache  # nothing from an earlier run
         rows = models(cells, photos.images)

@@ -114,7 +114,7 @@ def course_way(size: int, step: int) -> Answers:
     import keras
 
     parts = [read_solar_cells(part, size) for part in ("train", "validation", "test")]
-    parts = [part.chosen(np.arange(0, len(part.labels), step)) for part in parts]
+    parts = [part.select(np.arange(0, len(part.labels), step)) for part in parts]
     base = keras.applications.MobileNetV2(
         weights=imagenet_weights("mobilenet_v2"), include_top=False, input_shape=(size, size, 3)
     )

@@ -1,4 +1,4 @@
-"""Does a deployed predictor treat pictures as the model was trained to expect them? Lesson 11 derives each question."""
+"""Does a deployed predictor read images as the model was trained to expect them? Lesson 11 derives each check."""
 
 import io
 from collections.abc import Callable
@@ -12,30 +12,25 @@ from PIL import Image, ImageOps
 _ORIENTATION = 274  # the EXIF tag that says how the camera was held
 
 
-class Case(NamedTuple):
-    """One file, what a right predictor answers to it, and what the usual mistakes answer."""
+class InputCheck(NamedTuple):
+    """One file, what a correct predictor returns for it, and what the usual mistakes return."""
 
     name: str
-    ending: str  # of the file, with the dot
+    extension: str  # with the dot
     content: bytes
     expected: float  # probability
-    suspects: dict[str, float]  # mistake → the probability that it leads to
+    mistakes: dict[str, float]  # mistake → the probability that it leads to
 
 
-def contract_cases(photo: np.ndarray, reference: Callable[[np.ndarray], float]) -> list[Case]:
-    """Return the files that a predictor must treat rightly, made from one photo.
+def input_checks(photo: np.ndarray, reference: Callable[[np.ndarray], float]) -> list[InputCheck]:
+    """Return six files that a predictor must read correctly, made from one photo.
 
     Parameters
     ----------
     photo : ndarray
-        uint8 (size, size), grey, in the size that the model takes. Choose one to which the model gives a clear answer.
+        uint8 (size, size), grey, in the size that the model takes. Choose one that the model is confident about.
     reference : callable
         Takes such a photo, of uint8 or float numbers, and returns the probability that the model itself gives.
-
-    Returns
-    -------
-    list of Case
-        Plain file, EXIF orientation, colour, 16 bit, other size, other shape, in this order.
 
     Raises
     ------
@@ -44,167 +39,138 @@ def contract_cases(photo: np.ndarray, reference: Callable[[np.ndarray], float]) 
     """
     photo = np.asarray(photo)
     if photo.dtype != np.uint8 or photo.ndim != 2 or photo.shape[0] != photo.shape[1]:
-        raise ValueError(f"contract_cases needs a square grey photo of uint8, not {photo.dtype} {photo.shape}.")
+        raise ValueError(f"input_checks needs a square grey photo of uint8, not {photo.dtype} {photo.shape}.")
     size = len(photo)
-    plain, name = float(reference(photo)), "a plain file"
-    cases = [
-        Case(
-            name,
-            ".png",
-            _file(Image.fromarray(photo)),
-            plain,
-            {
-                "it divides by 255 what the model scales itself": float(reference(photo / 255)),
-                "it gives the probability of the other class": 1 - plain,
-                "it turns black and white round": float(reference(255 - photo)),
-            },
-        )
-    ]
 
-    turned = np.rot90(photo)  # stored lying on its side, with a note for the reader: turn me back
+    # Stored lying on its side, with a note for the reader: turn me back.
     exif = Image.Exif()
     exif[_ORIENTATION] = 6
-    content = _file(Image.fromarray(turned), "JPEG", exif=exif, quality=95)
-    with Image.open(io.BytesIO(content)) as stored:
+    sideways = _encode(np.rot90(photo), "JPEG", exif=exif, quality=95)
+    with Image.open(io.BytesIO(sideways)) as stored:
         upright, lying = np.asarray(ImageOps.exif_transpose(stored)), np.asarray(stored)
-    cases.append(
-        Case(
-            "a photo of a phone that was held sideways",
-            ".jpg",
-            content,
-            float(reference(upright)),
-            {"it ignores the EXIF orientation": float(reference(lying))},
-        )
-    )
 
     colour = np.dstack([photo, photo, 255 - photo])
-    cases.append(
-        Case(
-            "a colour photo",
-            ".png",
-            _file(Image.fromarray(colour)),
-            float(reference(_grey(colour))),
-            {
-                "it takes BGR for RGB": float(reference(_grey(colour[..., ::-1]))),
-                "it takes one channel for the picture": plain,
-            },
-        )
-    )
-
     deep = photo.astype(np.uint16) * 257  # 0…65535
-    cases.append(
-        Case(
-            "a file with 16 bits",
-            ".png",
-            _file(Image.fromarray(deep)),
-            plain,
-            {"it cuts numbers above 255 off": float(reference(np.minimum(deep, 255).astype(np.uint8)))},
-        )
-    )
+    clipped = np.minimum(deep, 255).astype(np.uint8)
 
     # Three times as large, and grainy: the middle of each 3 × 3 pixels is brighter, the others make up for it.
     grain = np.tile(np.array([[-8, -8, -8], [-8, 64, -8], [-8, -8, -8]]), photo.shape)
     large = np.repeat(np.repeat(photo.astype(int), 3, axis=0), 3, axis=1) + grain
     large = large.clip(0, 255).astype(np.uint8)
-    small = np.asarray(Image.fromarray(large).resize((size, size), Image.Resampling.BILINEAR))
-    cases.append(
-        Case(
+    middle = large[size : 2 * size, size : 2 * size]
+    wide = np.pad(photo, ((0, 0), (size // 2, size // 2)))
+
+    def resized(pixels: np.ndarray) -> np.ndarray:
+        return np.asarray(Image.fromarray(pixels).resize((size, size), Image.Resampling.BILINEAR))
+
+    # Name, extension, content, what the model must get to see of it, and what it sees after a mistake.
+    table = [
+        (
+            "a plain file",
+            ".png",
+            _encode(photo),
+            photo,
+            {"it divides by 255 what the model scales itself": photo / 255, "it inverts black and white": 255 - photo},
+        ),
+        (
+            "a photo of a phone that was held sideways",
+            ".jpg",
+            sideways,
+            upright,
+            {"it ignores the EXIF orientation": lying},
+        ),
+        (
+            "a colour photo",
+            ".png",
+            _encode(colour),
+            _grey(colour),
+            {"it takes BGR for RGB": _grey(colour[..., ::-1]), "it takes one channel for the image": photo},
+        ),
+        ("a file with 16 bits", ".png", _encode(deep), photo, {"it clips numbers above 255": clipped}),
+        (
             "a photo of three times the size",
             ".png",
-            _file(Image.fromarray(large)),
-            float(reference(small)),
-            {
-                "it shrinks without antialiasing": float(reference(large[1::3, 1::3])),
-                "it cuts a piece out instead of shrinking": float(reference(large[size : 2 * size, size : 2 * size])),
-            },
-        )
-    )
-
-    margin = size // 2
-    wide = np.pad(photo, ((0, 0), (margin, margin)))
-    squashed = np.asarray(Image.fromarray(wide).resize((size, size), Image.Resampling.BILINEAR))
-    cases.append(
-        Case(
+            _encode(large),
+            resized(large),
+            {"it shrinks without antialiasing": large[1::3, 1::3], "it crops instead of shrinking": middle},
+        ),
+        (
             "a photo wider than high",
             ".png",
-            _file(Image.fromarray(wide)),
-            plain,
-            {"it squashes pictures into the square": float(reference(squashed))},
-        )
-    )
-    return cases
+            _encode(wide),
+            photo,
+            {"it squashes images into the square": resized(wide)},
+        ),
+    ]
+    checks = [
+        InputCheck(*file, float(reference(seen)), {name: float(reference(wrong)) for name, wrong in mistakes.items()})
+        for *file, seen, mistakes in table
+    ]
+    checks[0].mistakes["it returns the probability of the other class"] = 1 - checks[0].expected
+    return checks
 
 
-def broken_promises(
-    predictor: Callable[[Path], float], cases: list[Case], tolerance: float = 0.02, blunt: float = 0.05
+def failed_checks(
+    predictor: Callable[[Path], float], checks: list[InputCheck], tolerance: float = 0.02, min_effect: float = 0.05
 ) -> list[str]:
-    """Ask a predictor about each file and say what it does wrongly.
+    """Ask a predictor about each file and return one sentence per failed check, naming the mistake that explains it.
+
+    If the first file fails already, the others are not tried: they would fail for the same reason.
 
     Parameters
     ----------
     predictor : callable
         Takes the path of a file and returns a probability, as the deployed program computes it.
-    cases : list of Case
-        From `contract_cases`.
+    checks : list of InputCheck
     tolerance : float
         How far a probability may be off.
-    blunt : float
+    min_effect : float
         A mistake that would change the probability by less than this cannot be seen with this photo.
-
-    Returns
-    -------
-    list of str
-        A sentence for each broken promise, with the mistake that explains it if one does; empty if all are kept. If
-        the first file goes wrong already, the others are not tried: they would go wrong for the same reason.
 
     Raises
     ------
     ValueError
-        If a mistake would hardly change the answer, so that the test could not fail: choose another photo.
-
-    Notes
-    -----
-    Lesson 11, section 11.7.
+        If a mistake would hardly change the prediction, so that the test could not fail: choose another photo.
     """
-    for case in cases:
-        for mistake, answer in case.suspects.items():
-            if abs(answer - case.expected) < blunt:
+    for check in checks:
+        for mistake, probability in check.mistakes.items():
+            if abs(probability - check.expected) < min_effect:
                 raise ValueError(
                     f"With this photo the contract cannot see that {mistake}: right and wrong differ by less than "
-                    f"{100 * blunt:.0f} points. Choose another photo."
+                    f"{100 * min_effect:.0f} points. Choose another photo."
                 )
     problems = []
     with TemporaryDirectory() as folder:
-        for case in cases:
-            file = Path(folder) / f"picture{case.ending}"
-            file.write_bytes(case.content)
-            problem = _broken(predictor, file, case, tolerance)
+        for check in checks:
+            file = Path(folder) / f"image{check.extension}"
+            file.write_bytes(check.content)
+            problem = _failure(predictor, file, check, tolerance)
             if problem:
-                problems.append(f"{case.name}: {problem}")
-            if problem and case is cases[0]:
+                problems.append(f"{check.name}: {problem}")
+            if problem and check is checks[0]:
                 break
     return problems
 
 
-def _broken(predictor: Callable[[Path], float], file: Path, case: Case, tolerance: float) -> str | None:
-    """Say what a predictor does wrongly with one file, or return None."""
+def _failure(predictor: Callable[[Path], float], file: Path, check: InputCheck, tolerance: float) -> str | None:
+    """Say what a predictor does wrong with one file, or return None."""
     try:
-        answer, again = float(predictor(file)), float(predictor(file))
-    except Exception as error:  # a predictor that stops breaks its promise, whatever stops it
+        probability, again = float(predictor(file)), float(predictor(file))
+    except Exception as error:  # a predictor that stops fails the check, whatever stops it
         return f"it stops with {type(error).__name__}"
-    if abs(answer - again) > 1e-6:
-        return "it answers differently when it is asked again"
-    if abs(answer - case.expected) <= tolerance:
+    if abs(probability - again) > 1e-6:
+        return "it predicts something else when it is asked again"
+    if abs(probability - check.expected) <= tolerance:
         return None
-    mistake, wrong = min(case.suspects.items(), key=lambda item: abs(item[1] - answer))
-    if abs(wrong - answer) <= tolerance:
+    mistake, wrong = min(check.mistakes.items(), key=lambda item: abs(item[1] - probability))
+    if abs(wrong - probability) <= tolerance:
         return mistake
-    return f"it says {100 * answer:.0f} % instead of {100 * case.expected:.0f} %"
+    return f"it returns {100 * probability:.0f} % instead of {100 * check.expected:.0f} %"
 
 
-def _file(image: Image.Image, form: str = "PNG", **options: object) -> bytes:
+def _encode(pixels: np.ndarray, form: str = "PNG", **options: object) -> bytes:
     buffer = io.BytesIO()
-    image.save(buffer, form, **options)
+    Image.fromarray(pixels).save(buffer, form, **options)
     return buffer.getvalue()
 
 

@@ -1,7 +1,4 @@
-"""Read pictures as people really have them: turned by a phone, 16-bit, transparent, animated, broken.
-
-Lesson 02 shows what goes wrong when a reader ignores one of these.
-"""
+"""Read images as people really have them: turned by a phone, 16-bit, transparent, animated, broken."""
 
 import difflib
 import logging
@@ -14,16 +11,16 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
-# Reading a picture of this size takes about 0.7 GB at its peak (measured), which the smallest machine has.
+# Reading an image of this size takes about 0.7 GB at its peak (measured), which the smallest machine has.
 MAX_MEGAPIXELS = 70
 
 # Formats are named so that Pillow does not try its rarer readers, some of which start other programs or accept
-# almost any bytes. JPEG includes the multi-picture files of some phones.
+# almost any bytes. JPEG includes the MPO files of some phones, which hold several images.
 _FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "AVIF", "PPM")
 
-# EXIF tag 274 says how the camera was held; the value is what has to be done to see the picture upright.
+# EXIF tag 274 says how the camera was held; the value is what has to be done to see the image upright.
 _ORIENTATION = 274
 _UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     2: lambda pixels: pixels[:, ::-1],
@@ -42,47 +39,32 @@ _STDERR = threading.RLock()  # the stream belongs to the whole process; blocks m
 
 
 class ImageError(ValueError):
-    """A picture that cannot be read; the message names the file, the reason and what to do."""
+    """An image that cannot be read; the message names the file, the reason and what to do."""
 
 
 def read_image(path: str | Path) -> np.ndarray:
-    """Read a picture file as an RGB array, upright.
+    """Read an image file as an RGB array, upright: uint8 (H, W, 3) in 0…255, C-contiguous and writable.
 
-    Reads JPEG, PNG, GIF, BMP, WebP, TIFF, AVIF and PPM, whatever the ending of the name says. What a file holds
-    is brought to one form:
-
-    - the EXIF orientation is applied, so that the picture stands as the photographer saw it;
-    - grey, palette, 1-bit and CMYK become RGB;
-    - transparent parts are blended with white;
-    - of an animation or a file with several pages, the first picture is returned;
-    - 16-bit values are scaled from 0…65535 to 0…255;
-    - 32-bit integers and floats have no agreed range: integers in 0…65535 count as 16-bit, floats in 0…1 are
-      multiplied by 255, floats in 0…255 are rounded, and all else is stretched from its smallest to its largest value.
-
-    Parameters
-    ----------
-    path : str or Path
-        The file; ``~`` stands for your home folder.
-
-    Returns
-    -------
-    ndarray
-        uint8, shape (H, W, 3), RGB in 0…255; C-contiguous and writable.
+    Reads JPEG, PNG, GIF, BMP, WebP, TIFF, AVIF and PPM, whatever the extension says. The EXIF orientation is applied.
+    Grey, palette, 1-bit and CMYK become RGB; transparent areas are blended with white; of several frames or pages the
+    first is returned. 16-bit values are scaled from 0…65535 to 0…255. 32-bit integers and floats have no agreed range:
+    integers in 0…65535 count as 16-bit, floats in 0…1 are multiplied by 255, floats in 0…255 are rounded, and
+    everything else is stretched from its smallest to its largest value.
 
     Raises
     ------
     ImageError
-        If there is no such file, it is not a picture, it is damaged, or it has more than `MAX_MEGAPIXELS` million
+        If there is no such file, it is not an image, it is damaged, or it has more than `MAX_MEGAPIXELS` million
         pixels (decided from the header, before any pixel takes memory).
     """
     try:
         path = Path(path).expanduser()
         if path.is_dir():
-            raise ImageError(f"“{path}” is a folder: pass the path of one picture in it.")
+            raise ImageError(f"“{path}” is a folder: pass the path of one image in it.")
         if not path.exists():
             raise ImageError(f"There is no file “{path}”{did_you_mean(path)}: check the name and the folder.")
         if not path.is_file():
-            raise ImageError(f"“{path}” is not an ordinary file: pass the path of a picture.")
+            raise ImageError(f"“{path}” is not an ordinary file: pass the path of an image.")
         with path.open("rb") as file:
             return decode_image(file, str(path))
     except (OSError, RuntimeError) as error:  # no permission, name too long, a home folder that is not known
@@ -91,32 +73,14 @@ def read_image(path: str | Path) -> np.ndarray:
 
 
 def decode_image(file: BinaryIO, name: str) -> np.ndarray:
-    """Read a picture from an open binary file, as `read_image` does.
-
-    Parameters
-    ----------
-    file : binary file, seekable
-        Such as ``io.BytesIO(data)``.
-    name : str
-        What to call it in an error message.
-
-    Returns
-    -------
-    ndarray
-        uint8, shape (H, W, 3), RGB in 0…255; C-contiguous and writable.
-
-    Raises
-    ------
-    ImageError
-        If it cannot be read.
-    """
+    """Read an image from an open, seekable file, as `read_image` does; `name` stands for it in error messages."""
     start = file.read(4096)
     if not start:
         raise ImageError(f"“{name}” is empty (0 bytes): copy or download it again.")
     file.seek(0)
     try:
         with warnings.catch_warnings():
-            # Pillow warns of odd metadata and of large pictures; neither changes what we return or refuse.
+            # Pillow warns of odd metadata and of large images; neither changes what we return or refuse.
             warnings.simplefilter("ignore")
             with Image.open(file, formats=_FORMATS) as image:
                 width, height = image.size
@@ -139,6 +103,30 @@ def decode_image(file: BinaryIO, name: str) -> np.ndarray:
         ) from error
 
 
+def resize_to_cover(image: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """Resize an image with antialiasing until it covers a size, and crop the centre: no distortion, no border.
+
+    Parameters
+    ----------
+    image : ndarray
+        uint8 (H, W, 3) RGB, or (H, W) grey.
+    size : (height, width) or (height, width, channels)
+        With 1 or 3 channels the result is grey or RGB; without, it keeps the channels of `image`.
+
+    Returns
+    -------
+    ndarray
+        uint8, in 0…255 as before: the model itself does the scaling.
+    """
+    height, width, *channels = size
+    photo = Image.fromarray(image)
+    if channels:
+        photo = photo.convert("L" if channels == [1] else "RGB")
+    # Pillow's bilinear filter widens when it shrinks, and so antialiases (lesson 02).
+    pixels = np.array(ImageOps.fit(photo, (width, height), method=Image.Resampling.BILINEAR))
+    return pixels.reshape(size) if channels else pixels
+
+
 def did_you_mean(path: Path) -> str:
     """Return “ (did you mean …?)” if something beside the missing `path` is called almost like it, else nothing."""
     try:
@@ -150,19 +138,19 @@ def did_you_mean(path: Path) -> str:
 
 
 def _what_it_is(start: bytes) -> str:
-    """Say why bytes that are no known picture are none, and what to do; `start` is how the file begins."""
+    """Say why a file that begins with `start` is no image in a known format, and what to do."""
     if start[4:8] == b"ftyp" and start[8:11] in (b"hei", b"hev", b"mif", b"msf"):
         return "is a HEIC photo, as iPhones take them: open it in a photo program and save it as JPEG"
     if start.startswith((b"\xff\xd8", b"\x89PNG", b"GIF8", b"RIFF", b"BM", b"II*\0", b"MM\0*")):
-        return "begins like a picture but is damaged or cut off: copy or download it again"
+        return "begins like an image but is damaged or cut off: copy or download it again"
     if start.startswith(b"%PDF"):
         return "is a PDF document: save the page as PNG or JPEG"
     if b"<svg" in start:
         return "is an SVG drawing, which has no pixels: export it as PNG"
     text = start.decode("utf-8", errors="ignore")
     if len(text.encode()) > 0.9 * len(start) and all(letter.isprintable() or letter.isspace() for letter in text):
-        return "holds text and not a picture (an error page that was saved, perhaps): get the picture itself"
-    return "is not a picture in a known format: save it as JPEG or PNG"
+        return "holds text and not an image (an error page that was saved, perhaps): get the image itself"
+    return "is not an image in a known format: save it as JPEG or PNG"
 
 
 @contextmanager
@@ -188,13 +176,13 @@ def _upright(pixels: np.ndarray, image: Image.Image) -> np.ndarray:
     """Turn or mirror `pixels` as the EXIF orientation of `image` asks; a broken EXIF block counts as none."""
     try:
         orientation = image.getexif().get(_ORIENTATION)
-    except Exception:  # unreadable metadata is no reason to lose the picture
+    except Exception:  # unreadable metadata is no reason to lose the image
         return pixels
     return np.ascontiguousarray(_UPRIGHT[orientation](pixels)) if orientation in _UPRIGHT else pixels
 
 
 def _strips(image: Image.Image) -> Iterator[tuple[slice, Image.Image]]:
-    """Yield a picture in strips: converting it as a whole would hold several copies of a large one in memory."""
+    """Yield an image in strips: converting it as a whole would hold several copies of a large one in memory."""
     width, height = image.size
     for top in range(0, height, 256):
         bottom = min(top + 256, height)
@@ -202,10 +190,10 @@ def _strips(image: Image.Image) -> Iterator[tuple[slice, Image.Image]]:
 
 
 def _to_rgb(image: Image.Image) -> np.ndarray:
-    """Bring any Pillow mode to a uint8 array of shape (H, W, 3)."""
+    """Convert any Pillow mode to a uint8 array of shape (H, W, 3)."""
     pixels = np.empty((image.height, image.width, 3), np.uint8)
     if image.mode.startswith(("I", "F")):  # convert("RGB") would clip 16-bit values at 255 and make all white
-        extremes = [(part.min(), part.max()) for part in (_numbers(strip) for _, strip in _strips(image))]
+        extremes = [(values.min(), values.max()) for values in (_numbers(strip) for _, strip in _strips(image))]
         low, high = _black_and_white(min(e[0] for e in extremes), max(e[1] for e in extremes), image.mode[0] == "I")
         for rows, strip in _strips(image):
             grey = np.rint((_numbers(strip) - low) * (255 / (high - low)))
@@ -225,7 +213,7 @@ def _numbers(strip: Image.Image) -> np.ndarray:
 
 
 def _black_and_white(low: float, high: float, whole: bool) -> tuple[float, float]:
-    """Return the values that become 0 and 255, from the extremes of a picture of whole or of float numbers."""
+    """Return the values that become 0 and 255, from the extremes of an image of integers or of floats."""
     if low >= 0:
         for top in (65535.0,) if whole else (1.0, 255.0):
             if high <= top:

@@ -1,6 +1,6 @@
-"""A small web page that asks the model of lesson 11: ``python -m course_utils.web_page``, for this computer only.
+"""A web page that asks the model of lesson 11: ``python -m course_utils.web_page``, for this computer only.
 
-Drop a picture, and see its label, the probability of each class, and where the network looks (Grad-CAM of lesson 07).
+It shows the label of an image, the probability of each class, and where the network looks (Grad-CAM of lesson 07).
 Nothing is fetched from outside, nothing leaves the computer, and uploads are removed.
 """
 
@@ -18,9 +18,8 @@ import numpy as np
 from PIL import Image
 
 import course_utils  # noqa: F401  (before TensorFlow)
-from course_utils.export import ExportError, both_classes, read_notes
-from course_utils.images import ImageError, decode_image, did_you_mean
-from course_utils.predict import Prediction, default_model, fitted, judged
+from course_utils.images import ImageError, decode_image, resize_to_cover
+from course_utils.models import ModelError, Prediction, as_two_columns, default_model, load_model, to_prediction
 
 if TYPE_CHECKING:
     import gradio
@@ -28,147 +27,102 @@ if TYPE_CHECKING:
 MODEL_NAME = "solar_cells.keras"
 LARGEST_MB = 20
 KEPT_S = 600  # how long an upload stays, in seconds
-WAITING = "Waiting for a picture."
-_SIDE = 440  # pixels of the picture with the heat map
+WAITING = "Waiting for an image."
+_SIDE = 440  # pixels of the image with the heat map
 
 
-def explainer(file: Path) -> Callable[[np.ndarray], tuple[Prediction, np.ndarray]]:
-    """Load a ``.keras`` model and return a function that answers and shows where the network looks.
+def load_explainer(file: Path) -> Callable[[np.ndarray], tuple[Prediction, np.ndarray]]:
+    """Load a ``.keras`` model and return a function that predicts and shows where the network looks.
 
-    Parameters
-    ----------
-    file : Path
-        A model with one input that ends in probabilities; its notes lie beside it.
-
-    Returns
-    -------
-    callable
-        Takes uint8 (H, W, 3) RGB; returns a `Prediction` and a picture with the heat map of the answered class over
-        it, as `overlay` makes it. Threads wait for each other in it.
+    The function takes uint8 (H, W, 3) RGB and returns a `Prediction` and the image with the heat map of the predicted
+    class over it, as `overlay_heat_map` makes it. Several threads may call it; they wait for each other.
 
     Raises
     ------
-    ExportError
+    ModelError
         If the file cannot be used.
     """
-    if not file.is_file():
-        raise ExportError(f"There is no model “{file}”{did_you_mean(file)}: check the path.")
     if file.suffix != ".keras":
-        raise ExportError(f"“{file}” is no .keras file: Grad-CAM needs the layers, which other formats do not show.")
-    import keras
-
+        raise ModelError(f"“{file}” is no .keras file: Grad-CAM needs the layers, which other formats do not show.")
     from course_utils.explain import grad_cam
 
-    try:
-        model = keras.saving.load_model(file, compile=False)
-    except Exception as error:  # a damaged file fails in many ways
-        raise ExportError(f"“{file}” cannot be loaded as a model: save it again.") from error
-    notes = read_notes(file, model.output_shape[-1])
+    model = load_model(file)
     lock = threading.Lock()  # Grad-CAM changes the last layer for a moment: two visitors must not meet in it
 
-    def explain(picture: np.ndarray) -> tuple[Prediction, np.ndarray]:
-        ready = fitted(picture, tuple(model.input_shape[1:]))
+    def explain(image: np.ndarray) -> tuple[Prediction, np.ndarray]:
+        ready = resize_to_cover(image, model.shape)
         with lock:
-            (row,) = both_classes(np.asarray(model(ready[None].astype(np.float32), training=False)))
-            found = judged(file, row, notes)
-            heat = grad_cam(model, ready, class_index=notes.class_names.index(found.label))
-        return found, overlay(ready, heat)
+            (row,) = as_two_columns(model.predict(ready[np.newaxis]))
+            prediction = to_prediction(file, row, model.notes)
+            class_index = model.notes.class_names.index(prediction.label)
+            heat = grad_cam(model.keras_model, ready, class_index=class_index)
+        return prediction, overlay_heat_map(ready, heat)
 
     try:  # so that a model that cannot be explained is noticed now, and not by the first visitor
         explain(np.zeros((64, 64, 3), np.uint8))
     except ValueError as error:
-        raise ExportError(f"“{file}” cannot be shown on the page: {error}") from error
+        raise ModelError(f"“{file}” cannot be shown on the page: {error}") from error
     return explain
 
 
-def overlay(picture: np.ndarray, heat: np.ndarray) -> np.ndarray:
-    """Lay a heat map over a picture: nothing where it is 0, bright yellow at its own maximum.
+def overlay_heat_map(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
+    """Blend a heat map over an image: nothing where it is 0, bright yellow at its own maximum.
 
-    Parameters
-    ----------
-    picture : ndarray
-        uint8 (H, W, 1) or (H, W, 3) in 0…255.
-    heat : ndarray
-        (h, w), 0 or more.
-
-    Returns
-    -------
-    ndarray
-        uint8 (440, 440, 3).
+    Takes uint8 (H, W, 1) or (H, W, 3) in 0…255 and a map (h, w) of values from 0; returns uint8 (440, 440, 3).
     """
     from matplotlib import colormaps
 
     side = (_SIDE, _SIDE)
-    below = Image.fromarray(picture.squeeze()).convert("RGB").resize(side, Image.Resampling.BICUBIC)
+    below = Image.fromarray(image.squeeze()).convert("RGB").resize(side, Image.Resampling.BICUBIC)
     strength = Image.fromarray((heat / max(float(heat.max()), 1e-12)).astype(np.float32))
     strength = np.asarray(strength.resize(side, Image.Resampling.BICUBIC)).clip(0, 1)
     colours = 255 * colormaps["inferno"](strength)[..., :3]
-    share = 0.65 * strength[..., None]
-    return np.rint((1 - share) * np.asarray(below) + share * colours).astype(np.uint8)
+    opacity = 0.65 * strength[..., np.newaxis]
+    return np.rint((1 - opacity) * np.asarray(below) + opacity * colours).astype(np.uint8)
 
 
-def build(file: Path) -> "gradio.Blocks":
-    """Return the page for a model, not yet started.
-
-    Parameters
-    ----------
-    file : Path
-        See `explainer`, which also raises.
-    """
+def build_page(file: Path) -> "gradio.Blocks":
+    """Return the page for a ``.keras`` model, not yet started; raise `ModelError` if the file cannot be used."""
     # Gradio looks for a newer version of itself and counts its users, unless it is told not to before it is imported.
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     import gradio
 
-    explain = explainer(file)
+    explain = load_explainer(file)
 
-    def answer(upload: str | None) -> tuple[str, dict[str, float] | None, np.ndarray | None, np.ndarray | None]:
+    def respond(upload: str | None) -> tuple[str, dict[str, float] | None, np.ndarray | None, np.ndarray | None]:
         if upload is None:
             return WAITING, None, None, None
         try:
             with Path(upload).open("rb") as content:
-                picture = decode_image(content, Path(upload).name)
+                image = decode_image(content, Path(upload).name)
         except ImageError as error:
             return f"⚠ {error}", None, None, None
-        found, heat = explain(picture)
-        small = Image.fromarray(picture)
+        prediction, heat = explain(image)
+        small = Image.fromarray(image)
         small.thumbnail((_SIDE, _SIDE))  # a photo of 20 MB need not travel back
-        doubt = "" if found.sure else " The model is not sure enough to decide: **ask a person.**"
-        said = f"**{found.label}**, {100 * found.probability:.0f} %.{doubt}"
-        return said, found.probabilities, np.asarray(small), heat
+        doubt = "" if prediction.confident else " The model is not sure enough to decide: **ask a person.**"
+        sentence = f"**{prediction.label}**, {100 * prediction.probability:.0f} %.{doubt}"
+        return sentence, prediction.probabilities, np.asarray(small), heat
 
     with gradio.Blocks(
         title=f"What does {file.stem} see?", analytics_enabled=False, delete_cache=(KEPT_S, KEPT_S), fill_width=False
     ) as page:
-        gradio.Markdown("# What does the network see?\nDrop a picture. It stays on this computer.")
-        upload = gradio.File(label=f"Picture, at most {LARGEST_MB} MB", height=120)
+        gradio.Markdown("# What does the network see?\nDrop an image. It stays on this computer.")
+        upload = gradio.File(label=f"Image, at most {LARGEST_MB} MB", height=120)
         message = gradio.Markdown(WAITING, elem_id="message")
         with gradio.Row():
-            shown = gradio.Image(label="Your picture", interactive=False, buttons=[], height=300)
-            heat = gradio.Image(label="What speaks for this answer", interactive=False, buttons=[], height=300)
-            shares = gradio.Label(label="Probabilities")
-        results = [message, shares, shown, heat]
-        upload.change(
-            answer, upload, results, api_name="answer", concurrency_limit=1, show_progress_on=[shares, shown, heat]
-        )
+            shown = gradio.Image(label="Your image", interactive=False, buttons=[], height=300)
+            heat = gradio.Image(label="What speaks for this prediction", interactive=False, buttons=[], height=300)
+            probabilities = gradio.Label(label="Probabilities")
+        results = [message, probabilities, shown, heat]
+        upload.change(respond, upload, results, api_name="predict", concurrency_limit=1, show_progress_on=results[1:])
     return page.queue(max_size=50)
 
 
 def start(page: "gradio.Blocks", port: int | None = None, browser: bool = False) -> str:
-    """Start a page for this computer only, and return its address.
+    """Start a page for this computer only, and return its address; ``page.close()`` ends it.
 
-    Parameters
-    ----------
-    page : gradio.Blocks
-        From `build`; ``page.close()`` ends it.
-    port : int, optional
-        By default the first free one from 7860 on.
-    browser : bool
-        Whether to open it in the browser.
-
-    Raises
-    ------
-    OSError
-        If the port is taken.
+    Without a port it takes the first free one from 7860 on; raises OSError if the port is taken.
     """
     _, address, _ = page.launch(
         server_name="127.0.0.1",  # reachable from this computer, and from no other
@@ -199,9 +153,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="course-web-page-") as uploads:
         os.environ["GRADIO_TEMP_DIR"] = uploads
         try:
-            page = build((options.model or default_model(MODEL_NAME)).expanduser())
+            page = build_page((options.model or default_model(MODEL_NAME)).expanduser())
             address = start(page, options.port, options.browser)
-        except (ExportError, OSError) as error:
+        except (ModelError, OSError) as error:
             print(error, file=sys.stderr)
             return 2
         print(f"The page is at {address} (Ctrl+C ends it).", flush=True)

@@ -12,8 +12,9 @@ import pytest
 from PIL import Image, ImageDraw, ImageEnhance
 
 from course_utils import audit as audit_module
-from course_utils.audit import audit_folder, sources
-from course_utils.datasets import from_folder, sample_photo, texture_folder
+from course_utils.audit import Audit, audit_folder, sources
+from course_utils.datasets import sample_photo, texture_folder
+from course_utils.folders import from_folder
 
 
 def photo(seed: int, size=(96, 96)) -> Image.Image:
@@ -48,36 +49,36 @@ def folder(sound, tmp_path) -> Path:
     return tmp_path / "pets"
 
 
-def findings(folder: Path) -> dict[str, tuple[str, ...]]:
-    """Return what the audit says, with the files that each finding concerns."""
-    return {f"{f.level}: {f.what}": f.files for f in audit_folder(folder).findings}
+def findings(found: Audit) -> dict[str, tuple[str, ...]]:
+    """Return what an audit says, with the files that each finding concerns."""
+    return {f"{f.level}: {f.message}": f.files for f in found.findings}
 
 
-def the_one(folder: Path) -> tuple[str, tuple[str, ...]]:
-    (finding,) = findings(folder).items()
+def the_one(found: Audit) -> tuple[str, tuple[str, ...]]:
+    (finding,) = findings(found).items()
     return finding
 
 
 # --- what is sound
 
 
-def test_threads_leave_the_warning_filters_as_they_were(sound):
+def test_audit_leaves_warning_filters_alone(sound):
     before = warnings.filters
-    for _ in range(5):
+    for _ in range(3):
         audit_folder(sound)
         assert warnings.filters is before
 
 
-def test_a_sound_folder_has_no_findings(sound):
+def test_audit_of_sound_folder_is_empty(sound):
     found = audit_folder(str(sound))
     assert found.findings == [] and found.duplicates == [] and found.near_duplicates == []
-    assert str(found) == "48 pictures in 2 classes: cat 24 · dog 24\n✔ nothing to mend"
+    assert str(found) == "48 images in 2 classes: cat 24 · dog 24\n✔ nothing to fix"
     assert found.labels.tolist() == [0] * 24 + [1] * 24 and found.labels.dtype == np.int64
     assert found.groups.tolist() == list(range(48)) and found.groups.dtype == np.int64
     assert found.sizes.shape == (48, 2) and (found.sizes == 96).all()
 
 
-def test_it_speaks_of_the_pictures_that_from_folder_returns(folder):
+def test_audit_has_order_of_from_folder(folder):
     save(photo(7), folder / "cat" / "deeper" / "x.webp")
     save(photo(8), folder / "cat" / ".hidden.png")
     (folder / "dog" / "broken.jpg").write_bytes(b"")
@@ -86,7 +87,7 @@ def test_it_speaks_of_the_pictures_that_from_folder_returns(folder):
     assert found.labels.tolist() == read.labels.tolist() and found.class_names == read.class_names
 
 
-def test_nothing_is_changed(folder):
+def test_audit_changes_nothing(folder):
     save(photo(0), folder / "cat" / "copy.png")
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     audit_folder(folder)
@@ -96,20 +97,20 @@ def test_nothing_is_changed(folder):
 # --- faults, one by one
 
 
-def test_files_that_cannot_be_read(folder):
+def test_audit_names_unreadable_files(folder):
     (folder / "cat" / "page.jpg").write_text("<html>404</html>")
     (folder / "dog" / "empty.png").write_bytes(b"")
     (folder / "dog" / "half.png").write_bytes((folder / "dog" / "dog_00.png").read_bytes()[:2000])
-    what, files = the_one(folder)
-    assert files == ("cat/page.jpg", "dog/empty.png", "dog/half.png")
-    assert what.startswith("mend: 3 files cannot be read: cat/page.jpg holds text and not a picture")
-    assert "dog/empty.png is empty (0 bytes), dog/half.png is damaged" in what
     found = audit_folder(folder)
+    what, files = the_one(found)
+    assert files == ("cat/page.jpg", "dog/empty.png", "dog/half.png")
+    assert what.startswith("error: 3 files cannot be read: cat/page.jpg holds text and not an image")
+    assert "dog/empty.png is empty (0 bytes), dog/half.png is damaged" in what
     assert [name for name, _ in found.unreadable] == list(files)
     assert str(folder) not in str(found)
 
 
-def test_a_file_that_may_not_be_opened(folder, monkeypatch):
+def test_audit_names_file_without_permission(folder, monkeypatch):
     original = Path.read_bytes
 
     def refuse(path):
@@ -118,17 +119,17 @@ def test_a_file_that_may_not_be_opened(folder, monkeypatch):
         return original(path)
 
     monkeypatch.setattr(Path, "read_bytes", refuse)
-    what, files = the_one(folder)
+    what, files = the_one(audit_folder(folder))
     assert files == ("dog/dog_00.png",) and "cannot be opened (Permission denied)" in what
 
 
-def test_equal_files(folder):
+def test_audit_finds_equal_files(folder):
     for number in (1, 2):
         shutil.copy(folder / "cat" / "cat_03.png", folder / "cat" / f"z{number}.png")
-    what, files = the_one(folder)
-    assert what.startswith("mend: 1 picture is there more than once: cat/cat_03.png = cat/z1.png = cat/z2")
-    assert files == ("cat/cat_03.png", "cat/z1.png", "cat/z2.png")
     found = audit_folder(folder)
+    what, files = the_one(found)
+    assert what.startswith("error: 1 image occurs more than once: cat/cat_03.png = cat/z1.png = cat/z2")
+    assert files == ("cat/cat_03.png", "cat/z1.png", "cat/z2.png")
     assert found.duplicates == [(3, 24, 25)] and found.near_duplicates == []
     assert found.groups[3] == found.groups[24] == found.groups[25] and len(set(found.groups)) == 48
 
@@ -148,51 +149,51 @@ def test_equal_files(folder):
         ("other.png", lambda p: p.transpose(Image.Transpose.TRANSVERSE)),
     ],
 )
-def test_near_duplicates(folder, name, change):
+def test_audit_finds_near_duplicates(folder, name, change):
     save(change(photo(11)), folder / "cat" / name, **({"quality": 30} if name.endswith("jpg") else {}))
-    what, files = the_one(folder)
-    assert set(files) == {"cat/cat_11.png", f"cat/{name}"}
-    assert what.startswith("check: 1 pair looks alike")
-    posed = name in ("mirrored.png", "upside.png", "turned.png", "half.png", "other.png")
-    assert ("(1 mirrored or turned)" in what) == posed
     found = audit_folder(folder)
+    what, files = the_one(found)
+    assert set(files) == {"cat/cat_11.png", f"cat/{name}"}
+    assert what.startswith("warning: 1 pair looks alike")
+    posed = name in ("mirrored.png", "upside.png", "turned.png", "half.png", "other.png")
+    assert ("(1 mirrored or rotated)" in what) == posed
     assert len(set(found.groups)) == 48 and len(found.near_duplicates) == 1
 
 
-def test_the_same_picture_in_two_classes(folder):
+def test_audit_finds_image_in_two_classes(folder):
     shutil.copy(folder / "cat" / "cat_05.png", folder / "dog" / "cat.png")
     save(photo(6).resize((80, 80)), folder / "dog" / "kitten.png")
-    found = findings(folder)
-    assert found == {
-        "mend: 1 picture is in two classes: cat/cat_05.png = dog/cat.png": ("cat/cat_05.png", "dog/cat.png"),
-        "check: 1 pair looks alike in two classes: cat/cat_06.png ≈ dog/kitten.png": (
+    assert findings(audit_folder(folder)) == {
+        "error: 1 image occurs in two classes: cat/cat_05.png = dog/cat.png": ("cat/cat_05.png", "dog/cat.png"),
+        "warning: 1 pair looks alike in two classes: cat/cat_06.png ≈ dog/kitten.png": (
             "cat/cat_06.png",
             "dog/kitten.png",
         ),
     }
 
 
-def test_kinds_of_pictures_that_all_look_alike_are_said(folder):
+def test_audit_warns_of_chained_near_duplicates(folder):
     base = np.asarray(photo(40)).astype(int)
     for number in range(22):
         noise = np.random.default_rng(number).normal(0, 3, base.shape)
         save(Image.fromarray((base + noise).clip(0, 255).astype(np.uint8)), folder / "cat" / f"x{number}.png")
     found = audit_folder(folder)
-    assert "! one by one, looks connect 22 pictures to one group" in str(found)
-    assert len(set(sources(found))) == 49 and len(set(sources(found, looks=False))) == 70
+    assert "! near duplicates connect 22 images, one by one, to one group" in str(found)
+    assert len(set(sources(found))) == 49 and len(set(sources(found, near_duplicates=False))) == 70
     shutil.copy(folder / "dog" / "dog_01.png", folder / "dog" / "dog_copy.png")
-    assert len(set(sources(audit_folder(folder), looks=False))) == 70  # equal files are always joined
+    assert len(set(sources(audit_folder(folder), near_duplicates=False))) == 70  # equal files are always joined
 
 
-def test_plain_pictures_are_no_duplicates_of_each_other(folder):
+def test_audit_plain_images_are_no_duplicates(folder):
     for number, level in enumerate((0, 100, 255)):
         save(Image.new("RGB", (96, 96), (level,) * 3), folder / "cat" / f"plain{number}.png")
-    what, files = the_one(folder)
-    assert what.startswith("check: 3 pictures are of one colour: cat/plain0.png, cat/plain1.png, cat/plain2.png")
-    assert len(files) == 3 and audit_folder(folder).near_duplicates == []
+    found = audit_folder(folder)
+    what, files = the_one(found)
+    assert what.startswith("warning: 3 images are of one colour: cat/plain0.png, cat/plain1.png, cat/plain2.png")
+    assert len(files) == 3 and found.near_duplicates == []
 
 
-def test_pictures_with_like_hashes_but_other_contents_are_no_duplicates(folder):
+def test_audit_compares_thumbnails_after_hashes(folder):
     """A hash is coarse: two drawings whose coarse waves agree differ in what the thumbnail still shows."""
     base = photo(50).convert("L").resize((32, 32))
     other = np.asarray(base).astype(int) + 90 * (np.indices((32, 32)).sum(axis=0) % 2) - 45  # the finest checks
@@ -203,68 +204,69 @@ def test_pictures_with_like_hashes_but_other_contents_are_no_duplicates(folder):
     assert audit_folder(folder).near_duplicates == []
 
 
-def test_small_and_uneven_classes(folder):
+def test_audit_names_small_and_uneven_classes(folder):
     for number in range(5):
         save(photo(300 + number), folder / "owl" / f"{number}.png")
     (folder / "yak").mkdir()
     for number in range(80):
         save(photo(400 + number), folder / "cat" / f"more{number}.png")
-    found = findings(folder)
+    found = findings(audit_folder(folder))
     assert list(found) == [
-        "mend: 2 classes have fewer than 20 pictures: owl (5), yak (0)",
-        "check: “cat” has 4.3 times as many pictures as “dog”",
+        "error: 2 classes have fewer than 20 images: owl (5), yak (0)",
+        "warning: “cat” has 4.3 times as many images as “dog”",
     ]
 
 
-def test_what_only_an_exif_note_turns_upright(folder):
+def test_audit_names_exif_orientation(folder):
     note = Image.Exif()
     note[0x0112] = 6
     save(photo(60, (120, 90)), folder / "dog" / "phone.jpg", exif=note, quality=95)
-    what, files = the_one(folder)
-    assert what == "check: 1 picture is turned upright only by its EXIF note: dog/phone.jpg"
-    assert files == ("dog/phone.jpg",)
     found = audit_folder(folder)
+    what, files = the_one(found)
+    assert what == "warning: 1 image is upright only by its EXIF orientation: dog/phone.jpg"
+    assert files == ("dog/phone.jpg",)
     assert found.sizes[found.names.index("dog/phone.jpg")].tolist() == [120, 90]
-    assert "save it upright" in str(found)
+    assert "rotate it and save it" in str(found)
 
 
-def test_sizes_that_say_little(folder):
+def test_audit_names_small_and_long_images(folder):
     save(photo(70, (40, 60)), folder / "cat" / "icon.png")
     save(photo(71, (90, 400)), folder / "dog" / "long.png")
     save(photo(72, (500, 100)), folder / "dog" / "wide.png")
-    assert list(findings(folder).items()) == [
-        ("check: 1 picture is shorter than 64 pixels on a side: cat/icon.png", ("cat/icon.png",)),
+    found = audit_folder(folder)
+    assert list(findings(found).items()) == [
+        ("warning: 1 image is shorter than 64 pixels on a side: cat/icon.png", ("cat/icon.png",)),
         (
-            "check: 2 pictures are over 3 times as long as wide: dog/long.png, dog/wide.png",
+            "warning: 2 images are over 3 times as long as wide: dog/long.png, dog/wide.png",
             ("dog/long.png", "dog/wide.png"),
         ),
     ]
-    assert "crop them to what matters" in str(audit_folder(folder))
+    assert "crop them to what matters" in str(found)
 
 
-def test_sizes_and_formats_that_give_the_class_away(sound, tmp_path):
+def test_audit_names_shortcut_by_size(sound, tmp_path):
     for path in sorted(sound.rglob("*.png")):
         picture = Image.open(path)
         target = tmp_path / "pets" / path.parent.name / path.name
         save(picture.resize((90, 90)) if path.parent.name == "dog" else picture, target)
-    what, _ = the_one(tmp_path / "pets")
-    assert what == "check: height, width and format alone name the right class of 100% of the pictures"
+    what, _ = the_one(audit_folder(tmp_path / "pets"))
+    assert what == "warning: height, width and format alone give away the class of 100% of the images"
 
 
-def test_what_keras_passes_over_and_what_lies_outside(folder):
+def test_audit_names_ignored_files(folder):
     save(photo(80), folder / "cat" / "a.webp")
     save(photo(81), folder / "cat" / "b.tif")
     (folder / "list.csv").write_text("a,b")
-    assert list(findings(folder).items()) == [
+    assert list(findings(audit_folder(folder)).items()) == [
         (
-            "note: Keras' own loader passes over 2 pictures: cat/a.webp, cat/b.tif",
+            "info: Keras' own loader ignores 2 images: cat/a.webp, cat/b.tif",
             ("cat/a.webp", "cat/b.tif"),
         ),
-        ("note: 1 file outside the class folders will not be used: list.csv", ("list.csv",)),
+        ("info: 1 file outside the class folders will not be used: list.csv", ("list.csv",)),
     ]
 
 
-def test_damaged_metadata_is_no_fault(folder, monkeypatch):
+def test_audit_accepts_damaged_metadata(folder, monkeypatch):
     def broken(*_):
         raise SyntaxError("no EXIF")
 
@@ -272,18 +274,18 @@ def test_damaged_metadata_is_no_fault(folder, monkeypatch):
     assert audit_folder(folder).findings == []
 
 
-def test_the_worst_comes_first_and_long_lists_are_cut(folder):
+def test_audit_sorts_findings_and_cuts_lists(folder):
     save(photo(80), folder / "cat" / "new.webp")
     for number in range(5):
         save(photo(90 + number, (30, 30)), folder / "dog" / f"icon{number}.png")
     (folder / "cat" / "broken.png").write_bytes(b"")
     found = audit_folder(folder)
-    assert [finding.level for finding in found.findings] == ["mend", "check", "note"]
-    assert "dog/icon0.png, dog/icon1.png, dog/icon2.png and 2 more" in found.findings[1].what
+    assert [finding.level for finding in found.findings] == ["error", "warning", "info"]
+    assert "dog/icon0.png, dog/icon1.png, dog/icon2.png and 2 more" in found.findings[1].message
     assert [line[0] for line in str(found).splitlines()] == ["5", "✘", " ", "!", " ", "·", " "]
 
 
-def test_pictures_of_many_blocks_are_all_compared(tmp_path):
+def test_audit_compares_across_blocks(tmp_path):
     """More than one block of rows: the twins stand in different ones."""
     for number in range(300):
         picture = Image.new("L", (32, 32))
@@ -300,8 +302,8 @@ def test_pictures_of_many_blocks_are_all_compared(tmp_path):
 # --- the folder itself
 
 
-def test_a_folder_that_is_none_is_named(tmp_path, sound):
-    with pytest.raises(ValueError, match=r"“.*nothing” is not there: pass the folder"):
+def test_audit_refuses_what_is_no_folder_of_classes(tmp_path, sound):
+    with pytest.raises(ValueError, match=r"There is no folder “.*nothing”: check"):
         audit_folder(tmp_path / "nothing")
     with pytest.raises(ValueError, match="did you mean “pets”"):
         (tmp_path / "pets").mkdir()
@@ -312,12 +314,12 @@ def test_a_folder_that_is_none_is_named(tmp_path, sound):
         audit_folder(sound / "cat")
 
 
-def test_classes_without_a_readable_picture(tmp_path):
+def test_audit_of_classes_without_readable_image(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "x.png").write_bytes(b"")
     found = audit_folder(tmp_path)
-    assert str(found).startswith("0 pictures in 2 classes: a 0 · b 0\n✘ 1 file cannot be read: b/x.png is empty")
+    assert str(found).startswith("0 images in 2 classes: a 0 · b 0\n✘ 1 file cannot be read: b/x.png is empty")
     assert found.groups.shape == (0,) and found.sizes.shape == (0, 2)
     assert sources(found).shape == (0,)
 
@@ -339,7 +341,7 @@ def as_sets(groups):
     return {frozenset(np.flatnonzero(groups == group).tolist()) for group in np.unique(groups)}
 
 
-def test_sources_join_looks_and_rule(folder):
+def test_sources_join_near_duplicates_and_rule(folder):
     save(photo(3).resize((80, 80)), folder / "cat" / "cat_99.png")  # looks like cat_03
     save(photo(103).rotate(90), folder / "cat" / "dog_98.png")  # looks like dog_03, across classes
     found = audit_folder(folder)
@@ -355,7 +357,7 @@ def test_sources_join_looks_and_rule(folder):
     assert joined[0] == 0 and sorted(set(joined.tolist())) == list(range(joined.max() + 1))
 
 
-def test_the_rule_gets_paths_relative_to_the_folder(sound):
+def test_sources_rule_gets_relative_paths(sound):
     asked = []
     sources(audit_folder(sound), lambda path: asked.append(path) or path.parent.name)
     assert asked[0] == Path("cat/cat_00.png") and len(asked) == 48
@@ -383,8 +385,8 @@ def test_textures_come_in_regions(tmp_path, monkeypatch):
         assert crop.shape == (96, 96) and (windows == crop).all(axis=(2, 3)).any()
 
 
-def test_a_picture_is_read_from_memory_once(sound):
+def test_audit_hashes_what_it_decodes(sound):
     """What is looked at is what is hashed: the file is not opened a second time, when it may have changed."""
     file = sound / "cat" / "cat_00.png"
-    looked = audit_module._look(sound, file)
+    looked = audit_module._inspect(sound, file)
     assert looked.hashes[0] == int(str(imagehash.phash(Image.open(io.BytesIO(file.read_bytes())))), 16)

@@ -207,7 +207,7 @@ def test_download(address, capsys, path):
     ("path", "reason"),
     [
         ("/missing.png", "The server refused with status 404: here is the bundled picture instead."),
-        ("/page.png", "holds text and not a picture"),
+        ("/page.png", "holds text and not an image"),
         ("/half.png", "damaged or cut off"),
     ],
 )

@@ -1,13 +1,12 @@
-"""Right and wrong predictors under the contract of lesson 11; the model is a formula, so every answer is known."""
+"""Right and wrong predictors under the contract of lesson 11; the model is a formula, so every prediction is known."""
 
 import cv2
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from course_utils.contract import broken_promises, contract_cases
-from course_utils.images import read_image
-from course_utils.predict import fitted
+from course_utils.contract import failed_checks, input_checks
+from course_utils.images import read_image, resize_to_cover
 
 SIZE = 30
 
@@ -27,12 +26,12 @@ def photo():
 
 
 @pytest.fixture(scope="module")
-def cases(photo):
-    return contract_cases(photo, reference)
+def checks(photo):
+    return input_checks(photo, reference)
 
 
 def pixels(file):
-    return fitted(read_image(file), (SIZE, SIZE, 1))[..., 0]
+    return resize_to_cover(read_image(file), (SIZE, SIZE, 1))[..., 0]
 
 
 def right(file):
@@ -40,7 +39,7 @@ def right(file):
 
 
 def by_opencv(file):
-    image = cv2.imread(str(file), cv2.IMREAD_COLOR)  # it turns the picture as EXIF says
+    image = cv2.imread(str(file), cv2.IMREAD_COLOR)  # it turns the image as EXIF says
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     return reference(
         cv2.resize(grey[:, (grey.shape[1] - grey.shape[0]) // 2 :][:, : len(grey)], (SIZE, SIZE), 0, 0, 0, 3)
@@ -55,9 +54,9 @@ def by_pillow(change=lambda image: image):
     return predictor
 
 
-def test_what_is_right_keeps_every_promise(cases):
-    assert broken_promises(right, cases) == []
-    assert [case.name.split()[-1] for case in cases] == ["file", "sideways", "photo", "bits", "size", "high"]
+def test_contract_accepts_correct_predictor(checks):
+    assert failed_checks(right, checks) == []
+    assert [check.name.split()[-1] for check in checks] == ["file", "sideways", "photo", "bits", "size", "high"]
 
 
 @pytest.mark.parametrize(
@@ -65,31 +64,31 @@ def test_what_is_right_keeps_every_promise(cases):
     [
         (lambda grey: reference(grey / 255), "divides by 255"),
         (lambda grey: 1 - reference(grey), "the probability of the other class"),
-        (lambda grey: reference(255 - grey), "black and white round"),
+        (lambda grey: reference(255 - grey), "inverts black and white"),
     ],
 )
-def test_a_mistake_with_every_file_is_named_once(cases, change, told):
-    (problem,) = broken_promises(lambda file: change(pixels(file)), cases)
+def test_contract_names_mistake_of_every_file_once(checks, change, told):
+    (problem,) = failed_checks(lambda file: change(pixels(file)), checks)
     assert problem.startswith("a plain file: it ") and told in problem
 
 
-def test_exif_that_is_ignored(cases):
-    problems = broken_promises(by_pillow(), cases)
+def test_contract_names_ignored_exif(checks):
+    problems = failed_checks(by_pillow(), checks)
     assert "a photo of a phone that was held sideways: it ignores the EXIF orientation" in problems
 
 
-def test_bgr(cases):
-    assert any("colour photo: it takes BGR for RGB" in problem for problem in broken_promises(by_opencv, cases))
+def test_contract_names_bgr(checks):
+    assert any("colour photo: it takes BGR for RGB" in problem for problem in failed_checks(by_opencv, checks))
 
 
-def test_squashed(cases):
+def test_contract_names_squashing(checks):
     def squash(file):
         return reference(np.asarray(Image.fromarray(read_image(file)).convert("L").resize((SIZE, SIZE))))
 
-    assert broken_promises(squash, cases) == ["a photo wider than high: it squashes pictures into the square"]
+    assert failed_checks(squash, checks) == ["a photo wider than high: it squashes images into the square"]
 
 
-def test_without_antialiasing_and_cut(cases):
+def test_contract_names_aliasing_and_cropping(checks):
     def every_third(file):
         image = np.asarray(Image.fromarray(read_image(file)).convert("L"))
         return reference(image[1::3, 1::3]) if image.shape == (3 * SIZE, 3 * SIZE) else right(file)
@@ -99,36 +98,34 @@ def test_without_antialiasing_and_cut(cases):
         rows, columns = (np.array(image.shape) - SIZE) // 2
         return reference(image[rows : rows + SIZE, columns : columns + SIZE])
 
-    assert broken_promises(every_third, cases) == ["a photo of three times the size: it shrinks without antialiasing"]
-    assert broken_promises(middle, cases) == [
-        "a photo of three times the size: it cuts a piece out instead of shrinking"
-    ]
+    assert failed_checks(every_third, checks) == ["a photo of three times the size: it shrinks without antialiasing"]
+    assert failed_checks(middle, checks) == ["a photo of three times the size: it crops instead of shrinking"]
 
 
-def test_sixteen_bits_cut_off(cases):
+def test_contract_names_clipped_bits(checks):
     def cut(file):
         with Image.open(file) as image:
             deep = image.mode.startswith("I")
             return reference(np.minimum(np.asarray(image), 255)) if deep else right(file)
 
-    assert broken_promises(cut, cases) == ["a file with 16 bits: it cuts numbers above 255 off"]
+    assert failed_checks(cut, checks) == ["a file with 16 bits: it clips numbers above 255"]
 
 
-def test_what_nobody_foresaw(cases):
+def test_contract_reports_unknown_mistakes(checks):
     random = np.random.default_rng(1)
-    (first,) = broken_promises(lambda file: random.random(), cases)
-    assert first == "a plain file: it answers differently when it is asked again"
-    (stops,) = broken_promises(lambda file: 1 / 0, cases)
+    (first,) = failed_checks(lambda file: random.random(), checks)
+    assert first == "a plain file: it predicts something else when it is asked again"
+    (stops,) = failed_checks(lambda file: 1 / 0, checks)
     assert stops == "a plain file: it stops with ZeroDivisionError"
-    (other,) = broken_promises(lambda file: 0.999, cases)
-    assert other.startswith("a plain file: it says 100 % instead of ")
-    assert other.endswith(f"{100 * cases[0].expected:.0f} %")
+    (other,) = failed_checks(lambda file: 0.999, checks)
+    assert other.startswith("a plain file: it returns 100 % instead of ")
+    assert other.endswith(f"{100 * checks[0].expected:.0f} %")
 
 
-def test_a_photo_that_cannot_tell_is_refused(photo):
+def test_contract_refuses_photo_that_cannot_tell(photo):
     flat = np.full((SIZE, SIZE), 128, np.uint8)
     with pytest.raises(ValueError, match=r"cannot see that it .* Choose another photo\."):
-        broken_promises(right, contract_cases(flat, reference))
+        failed_checks(right, input_checks(flat, reference))
     for wrong in (photo[:-1], photo.astype(float), np.dstack([photo] * 3)):
         with pytest.raises(ValueError, match="square grey photo"):
-            contract_cases(wrong, reference)
+            input_checks(wrong, reference)

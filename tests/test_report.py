@@ -38,8 +38,8 @@ class Page(html.parser.HTMLParser):
         return [attributes for name, attributes in self.elements if name == tag]
 
 
-def answers(count=30, classes=3, wrong=(), seed=1, size=(40, 60)):
-    """Return the arguments of a report: `count` pictures, those in `wrong` answered with the next class."""
+def example(count=30, classes=3, wrong=(), seed=1, size=(40, 60)):
+    """Return the arguments of a report: `count` images, those in `wrong` predicted as the next class."""
     random = np.random.default_rng(seed)
     labels = np.arange(count) % classes
     said = labels.copy()
@@ -59,8 +59,8 @@ def read(tmp_path, **arguments) -> Page:
     return Page(write_report(tmp_path / "report.html", **arguments).read_text(encoding="utf-8"))
 
 
-def test_it_is_one_file_that_asks_nobody_for_anything(tmp_path):
-    path = write_report(tmp_path / "new" / "report.html", **answers())
+def test_report_is_one_file_without_requests(tmp_path):
+    path = write_report(tmp_path / "new" / "report.html", **example())
     assert [file.name for file in path.parent.iterdir()] == ["report.html"]
     text = path.read_text(encoding="utf-8")
     page = Page(text)
@@ -76,45 +76,55 @@ def _without_data(text: str) -> str:
     return re.sub(r"base64,[A-Za-z0-9+/=]+", "", text)
 
 
-def test_pictures_are_shrunk_and_whole(tmp_path):
-    page = read(tmp_path, **answers(size=(400, 300)))
-    pictures = [Image.open(io.BytesIO(base64.b64decode(i["src"].partition(",")[2]))) for i in page.all("img")]
-    assert {picture.size for picture in pictures} == {(120, 160)}
-    assert read(tmp_path, **answers() | {"images": np.zeros((30, 8, 8), np.uint8)}).all("img")  # grey ones too
+def test_report_shrinks_images(tmp_path):
+    page = read(tmp_path, **example(size=(400, 300)))
+    shown = [Image.open(io.BytesIO(base64.b64decode(i["src"].partition(",")[2]))) for i in page.all("img")]
+    assert {image.size for image in shown} == {(120, 160)}
+    assert read(tmp_path, **example() | {"images": np.zeros((30, 8, 8), np.uint8)}).all("img")  # grey ones too
 
 
-def test_the_table_counts(tmp_path):
-    page = read(tmp_path, **answers(count=30, wrong=(0, 3, 4)))
-    table = page.text[page.text.index("Where the answers go") : page.text.index("Mistakes")]
+def test_report_confusion_matrix_counts(tmp_path):
+    page = read(tmp_path, **example(count=30, wrong=(0, 3, 4)))
+    table = page.text[page.text.index("Confusion matrix") : page.text.index("Mistakes")]
     numbers = [int(number) for number in re.findall(r"(?<![\w.])(\d+)(?! ?%)(?![\w.])", table)]
-    assert numbers == [8, 2, 0, 0, 9, 1, 0, 0, 10]  # worked out by hand: 0 and 3 are a, answered b; 4 is b, answered c
+    assert numbers == [
+        8,
+        2,
+        0,
+        0,
+        9,
+        1,
+        0,
+        0,
+        10,
+    ]  # by hand: 0 and 3 are a, predicted b; 4 is b, predicted c
     assert re.findall(r"(\d+) %", table) == ["80", "90", "100"]
 
 
-def test_mistakes_come_worst_first(tmp_path):
+def test_report_mistakes_worst_first(tmp_path):
     names = [f"folder/{number}.jpg" for number in range(30)]
-    page = read(tmp_path, **answers(wrong=(3, 7, 20)), files=names)
+    page = read(tmp_path, **example(wrong=(3, 7, 20)), files=names)
     shown = page.text[page.text.index("Mistakes") : page.text.index("Examples")]
-    assert "3 of 30 answers are wrong." in shown
+    assert "3 of 30 predictions are wrong." in shown
     assert re.findall(r"folder/\d+\.jpg", shown) == ["folder/3.jpg", "folder/7.jpg", "folder/20.jpg"]
-    assert re.search(r"class b\s+, 90 %\s+is class a", shown)
+    assert re.search(r"class b\s*, *\s*90 %\s+true class: class a", shown)
 
 
-def test_of_many_mistakes_the_worst_are_shown(tmp_path):
-    page = read(tmp_path, **answers(count=40, wrong=range(40)))
-    assert "40 of 40 answers are wrong; here are the 12 worst." in page.text
+def test_report_shows_worst_of_many_mistakes(tmp_path):
+    page = read(tmp_path, **example(count=40, wrong=range(40)))
+    assert "40 of 40 predictions are wrong; here are the 12 worst." in page.text
     assert len([e for e in page.all("span") if e.get("class") == "wrong"]) == 12
 
 
-def test_without_mistakes_the_least_sure_are_shown(tmp_path):
-    page = read(tmp_path, **answers())
-    shown = page.text[page.text.index("Least sure") : page.text.index("Examples")]
-    assert "No answer on these pictures is wrong." in shown
-    assert re.findall(r"picture \d+", shown) == [f"picture {number}" for number in (30, 29, 28, 27, 26, 25)]
+def test_report_without_mistakes_shows_least_confident(tmp_path):
+    page = read(tmp_path, **example())
+    shown = page.text[page.text.index("Least confident") : page.text.index("Examples")]
+    assert "No prediction on these images is wrong." in shown
+    assert re.findall(r"image \d+", shown) == [f"image {number}" for number in (30, 29, 28, 27, 26, 25)]
 
 
-def test_text_from_outside_stays_text(tmp_path):
-    arguments = answers(wrong=(0, 1))
+def test_report_escapes_text(tmp_path):
+    arguments = example(wrong=(0, 1))
     page = read(
         tmp_path,
         **arguments | {"class_names": [EVIL, "b", "c"], "title": EVIL},
@@ -128,54 +138,54 @@ def test_text_from_outside_stays_text(tmp_path):
     assert page.text.count(EVIL) >= 8
 
 
-def test_a_name_with_bytes_that_are_no_text(tmp_path):
-    page = read(tmp_path, **answers(), files=["\udcff.jpg"] * 30)
+def test_report_takes_names_that_are_no_text(tmp_path):
+    page = read(tmp_path, **example(), files=["\udcff.jpg"] * 30)
     assert "?.jpg" in page.text
 
 
-def test_headline_notes_and_audit_are_told(tmp_path):
+def test_report_shows_headline_notes_and_audit(tmp_path):
     for label in ("cat", "dog"):
         (tmp_path / "pets" / label).mkdir(parents=True)
         Image.effect_noise((80, 80), 50).save(tmp_path / "pets" / label / "<b>1.png")
-    (tmp_path / "pets" / "cat" / "x.jpg").write_text("no picture")
+    (tmp_path / "pets" / "cat" / "x.jpg").write_text("no image")
     audit = audit_folder(tmp_path / "pets")
-    page = read(tmp_path, **answers(), headline={"accuracy": "97 %"}, notes={"split": "by day"}, audit=audit)
+    page = read(tmp_path, **example(), headline={"accuracy": "97 %"}, notes={"split": "by day"}, audit=audit)
     for text in ("97 %", "by day", "cat 1 · dog 1", "1 file cannot be read: cat/x.jpg holds text", "cat (1), dog (1)"):
         assert text in page.text
-    assert {item["class"] for item in page.all("li")} <= {"mend", "check", "note"} and page.all("li")
-    assert read(tmp_path, **answers(), audit=audit._replace(findings=[])).text.count("Nothing to mend.") == 1
-    assert "How it was made" not in read(tmp_path, **answers()).text
+    assert {item["class"] for item in page.all("li")} <= {"error", "warning", "info"} and page.all("li")
+    assert read(tmp_path, **example(), audit=audit._replace(findings=[])).text.count("nothing to fix.") == 1
+    assert "How it was made" not in read(tmp_path, **example()).text
 
 
-def test_many_classes_become_a_list_of_confusions(tmp_path):
-    page = read(tmp_path, **answers(count=52, classes=26, wrong=(0, 26, 1)))
-    table = page.text[page.text.index("Where the answers go") : page.text.index("Mistakes")]
+def test_report_lists_confusions_of_many_classes(tmp_path):
+    page = read(tmp_path, **example(count=52, classes=26, wrong=(0, 26, 1)))
+    table = page.text[page.text.index("Confusion matrix") : page.text.index("Mistakes")]
     assert table.index("class a") < table.index("class b") and "26" not in table
     assert [text.strip() for text in page.texts if text.strip() in "12"].count("2") >= 1
     assert len(page.all("img")) <= 40
 
 
-def test_a_class_without_a_test_picture_is_said(tmp_path):
-    arguments = answers(count=20, classes=2)
+def test_report_names_class_without_test_image(tmp_path):
+    arguments = example(count=20, classes=2)
     arguments["class_names"].append("class z")
     arguments["probabilities"] = np.hstack([arguments["probabilities"], np.zeros((20, 1))])
-    assert "none there" in read(tmp_path, **arguments).text
+    assert "no images" in read(tmp_path, **arguments).text
 
 
-def test_an_old_report_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
-    path = write_report(tmp_path / "report.html", **answers())
+def test_report_replaces_older_one_whole(tmp_path, monkeypatch):
+    path = write_report(tmp_path / "report.html", **example())
     before = path.read_bytes()
     monkeypatch.setattr(report_module, "MOST_BYTES", 1000)
     with pytest.raises(ValueError, match=r"would have 0\.\d MB, more than the 0\.001 MB"):
-        write_report(path, **answers(seed=2))
+        write_report(path, **example(seed=2))
     assert path.read_bytes() == before and len(list(tmp_path.iterdir())) == 1
     monkeypatch.undo()
-    assert write_report(path, **answers(seed=2)).read_bytes() != before
+    assert write_report(path, **example(seed=2)).read_bytes() != before
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_the_same_arguments_give_the_same_file(tmp_path):
-    one, two = (write_report(tmp_path / f"{n}.html", **answers()).read_bytes() for n in "ab")
+def test_report_is_reproducible(tmp_path):
+    one, two = (write_report(tmp_path / f"{n}.html", **example()).read_bytes() for n in "ab")
     assert one == two
 
 
@@ -190,7 +200,7 @@ def test_the_same_arguments_give_the_same_file(tmp_path):
         ({"labels": np.full(30, 3)}, r"not among 0 … 2"),
     ],
 )
-def test_what_does_not_fit_together_is_named(tmp_path, change, said):
+def test_report_refuses_what_does_not_fit(tmp_path, change, said):
     with pytest.raises(ValueError, match=said):
-        write_report(tmp_path / "report.html", **answers() | change)
+        write_report(tmp_path / "report.html", **example() | change)
     assert not list(tmp_path.iterdir())

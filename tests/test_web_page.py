@@ -26,9 +26,9 @@ import pytest
 from keras import layers
 from PIL import Image
 
-from course_utils import export, web_page
+from course_utils import web_page
 from course_utils.datasets import solar_cells
-from course_utils.export import ExportError, Notes
+from course_utils.models import ModelError, Notes, default_model, models_folder, save_notes
 
 ROOT = Path(web_page.__file__).resolve().parent.parent
 PICTURE = ROOT / "docs" / "pictures" / "web_page.png"
@@ -102,16 +102,16 @@ class Tab:
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    """A model whose answer is known: how bright the picture is."""
+    """A model whose output is known: how bright the image is."""
     folder = tmp_path_factory.mktemp("model")
-    entry = keras.Input((20, 20, 1), name="picture")
+    entry = keras.Input((20, 20, 1), name="image")
     maps = layers.Conv2D(1, 1, name="maps")(entry)
-    answer = layers.Dense(1, activation="sigmoid")
-    network = keras.Model(entry, answer(layers.GlobalAveragePooling2D()(maps)))
+    head = layers.Dense(1, activation="sigmoid")
+    network = keras.Model(entry, head(layers.GlobalAveragePooling2D()(maps)))
     network.get_layer("maps").set_weights([np.full((1, 1, 1, 1), 1 / 255), np.zeros(1)])
-    answer.set_weights([np.full((1, 1), 8.0), np.full(1, -4.0)])
+    head.set_weights([np.full((1, 1), 8.0), np.full(1, -4.0)])
     network.save(folder / "small.keras")
-    export.save_notes(folder / "small.keras", Notes(["dark", "bright"], 0.9))
+    save_notes(folder / "small.keras", Notes(["dark", "bright"], 0.9))
     return folder / "small.keras"
 
 
@@ -126,7 +126,7 @@ def uploads(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def address(model, uploads):
-    page = web_page.build(model)
+    page = web_page.build_page(model)
     yield web_page.start(page)
     page.close(verbose=False)
 
@@ -160,7 +160,7 @@ def pictures(tmp_path):
 
 
 @needs_chromium
-def test_a_real_upload_is_answered_and_nothing_comes_from_outside(address, port, pictures, uploads):
+def test_page_predicts_upload_without_requests(address, port, pictures, uploads):
     tab = Tab(port, address)
     tab.upload(pictures["noon"])
     assert re.fullmatch(r"bright, 97 %\.", tab.message())
@@ -173,23 +173,23 @@ def test_a_real_upload_is_answered_and_nothing_comes_from_outside(address, port,
 
 
 @needs_chromium
-def test_an_unsure_answer_says_so(address, port, pictures):
+def test_page_says_when_unsure(address, port, pictures):
     tab = Tab(port, address)
     tab.upload(pictures["dusk"])
     assert tab.message().endswith("The model is not sure enough to decide: ask a person.")
 
 
 @needs_chromium
-def test_a_text_that_is_called_jpg_is_one_clear_sentence(address, port, tmp_path):
-    (tmp_path / "holiday.jpg").write_text("This is no picture.", encoding="utf-8")
+def test_page_refuses_text_called_jpg(address, port, tmp_path):
+    (tmp_path / "holiday.jpg").write_text("This is no image.", encoding="utf-8")
     tab = Tab(port, address)
     tab.upload(tmp_path / "holiday.jpg")
-    assert "“holiday.jpg” holds text and not a picture" in tab.message()
+    assert "“holiday.jpg” holds text and not an image" in tab.message()
     assert tab.ask("[...document.images].filter(i => i.naturalWidth > 50).length") == 0
 
 
 @needs_chromium
-def test_sixty_megabytes_are_refused_with_a_sentence(address, port, tmp_path, uploads):
+def test_page_refuses_large_upload(address, port, tmp_path, uploads):
     (tmp_path / "huge.png").write_bytes(b"\x89PNG" + bytes(60_000_000))
     tab = Tab(port, address)
     tab.upload(tmp_path / "huge.png")
@@ -199,7 +199,7 @@ def test_sixty_megabytes_are_refused_with_a_sentence(address, port, tmp_path, up
 
 
 @needs_chromium
-def test_two_visitors_at_once_get_their_own_answers(address, port, pictures):
+def test_page_serves_two_visitors(address, port, pictures):
     for _ in range(3):  # again and again, so that they really meet
         tabs = {name: Tab(port, address) for name in ("night", "noon")}
         threads = [threading.Thread(target=tab.upload, args=(pictures[name],)) for name, tab in tabs.items()]
@@ -208,12 +208,12 @@ def test_two_visitors_at_once_get_their_own_answers(address, port, pictures):
         assert tabs["night"].message().startswith("dark, 9") and tabs["noon"].message().startswith("bright, 9")
 
 
-def test_a_program_that_sends_too_much_is_refused_too(address):
+def test_server_refuses_large_upload(address):
     sent = {"files": ("huge.png", io.BytesIO(bytes(60_000_000)))}
     assert httpx.post(f"{address}gradio_api/upload", files=sent, timeout=60).status_code == 413
 
 
-def test_it_listens_on_this_computer_only(address):
+def test_server_listens_on_this_computer_only(address):
     assert address.startswith("http://127.0.0.1:")
     html = httpx.get(address).text
     loaded = re.findall(r"(?:<script[^>]* src|<link[^>]* href)=\"([^\"]+)\"", html)
@@ -221,11 +221,11 @@ def test_it_listens_on_this_computer_only(address):
     assert os.environ["GRADIO_ANALYTICS_ENABLED"] == "False"
 
 
-def test_answers_of_many_threads_do_not_mix(model):
-    explain, wrong = web_page.explainer(model), []
+def test_explainer_in_threads(model):
+    explain, wrong = web_page.load_explainer(model), []
 
     def visit(level, label):
-        for _ in range(20):
+        for _ in range(8):
             found, heat = explain(np.full((30, 40, 3), level, np.uint8))
             if found.label != label or heat.shape != (440, 440, 3):
                 wrong.append(found)
@@ -236,18 +236,18 @@ def test_answers_of_many_threads_do_not_mix(model):
     assert not wrong
 
 
-def test_the_answer_is_that_of_the_formula(model):
-    found, heat = web_page.explainer(model)(np.full((20, 20, 3), 240, np.uint8))
+def test_explainer_follows_formula(model):
+    found, heat = web_page.load_explainer(model)(np.full((20, 20, 3), 240, np.uint8))
     assert found.probabilities["bright"] == pytest.approx(1 / (1 + np.exp(4 - 8 * 240 / 255)), abs=1e-4)
-    assert found.sure and heat.dtype == np.uint8
+    assert found.confident and heat.dtype == np.uint8
 
 
-def test_overlay_leaves_alone_what_is_cold():
+def test_overlay_leaves_cold_pixels_alone():
     heat = np.zeros((2, 2), np.float32)
     picture = np.full((20, 20, 1), 100, np.uint8)
-    assert np.all(web_page.overlay(picture, heat) == 100)
+    assert np.all(web_page.overlay_heat_map(picture, heat) == 100)
     heat[:, 1] = 3
-    result = web_page.overlay(picture, heat)
+    result = web_page.overlay_heat_map(picture, heat)
     assert result.shape == (440, 440, 3) and np.all(result[:, :50] == 100)
     assert np.all(result[:, -50:, 0] > 180) and np.all(result[:, -50:, 2] < result[:, -50:, 0])
 
@@ -260,25 +260,25 @@ def test_overlay_leaves_alone_what_is_cold():
         ("b.keras", "cannot be loaded"),
     ],
 )
-def test_a_model_that_cannot_be_used_is_one_sentence(tmp_path, name, told):
+def test_explainer_refuses_in_one_sentence(tmp_path, name, told):
     (tmp_path / "small.keras").touch()
     if name[1] == ".":
         (tmp_path / name).write_bytes(b"x")
-    with pytest.raises(ExportError, match=told):
-        web_page.explainer(tmp_path / name)
+    with pytest.raises(ModelError, match=told):
+        web_page.load_explainer(tmp_path / name)
 
 
-def test_without_a_model_it_says_where_one_comes_from(monkeypatch, tmp_path, capsys):
+def test_main_without_model_names_lesson(monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("COURSE_DATA", str(tmp_path))
     assert web_page.main([]) == 2
     error = capsys.readouterr().err
     assert "run the notebook 11_deployment once" in error and len(error.splitlines()) == 1
-    (export.models_folder() / web_page.MODEL_NAME).touch()
-    assert web_page.default_model(web_page.MODEL_NAME) == export.models_folder() / web_page.MODEL_NAME
+    (models_folder() / web_page.MODEL_NAME).touch()
+    assert default_model(web_page.MODEL_NAME) == models_folder() / web_page.MODEL_NAME
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_main_runs_until_it_is_stopped_and_removes_uploads(model, monkeypatch, capsys, number):
+def test_main_runs_until_stopped(model, monkeypatch, capsys, number):
     seen = []
 
     class Stopped:
@@ -296,7 +296,7 @@ def test_main_runs_until_it_is_stopped_and_removes_uploads(model, monkeypatch, c
     assert not seen[0].exists()
 
 
-def test_a_taken_port_is_one_line(model, address, monkeypatch, capsys):
+def test_main_refuses_taken_port(model, address, monkeypatch, capsys):
     monkeypatch.setenv("GRADIO_TEMP_DIR", "")
     taken = re.search(r":(\d+)/", address)[1]
     assert web_page.main(["--model", str(model), "--port", taken]) == 2
@@ -308,7 +308,7 @@ def test_a_taken_port_is_one_line(model, address, monkeypatch, capsys):
     "COURSE_SCREENSHOT" not in os.environ, reason="makes the README's picture, only when it is asked to"
 )
 def test_screenshot_for_the_readme(port, uploads):
-    page = web_page.build(web_page.default_model(web_page.MODEL_NAME))
+    page = web_page.build_page(default_model(web_page.MODEL_NAME))
     try:
         tab = Tab(port, web_page.start(page), width=1000, height=640)
         tab.upload(solar_cells() / "test" / "defective" / "cell0001.png")
@@ -322,7 +322,7 @@ def test_screenshot_for_the_readme(port, uploads):
     assert PICTURE.stat().st_size < 150_000
 
 
-def test_the_module_can_be_asked_for_help_without_a_framework():
+def test_import_loads_no_framework():
     code = "import sys; from course_utils import web_page; print({'tensorflow', 'keras', 'gradio'} & set(sys.modules))"
     ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, encoding="utf-8")
     assert ended.stdout == "set()\n" and ended.stderr == ""

@@ -164,7 +164,7 @@ def curves(train, validation) -> dict[str, np.ndarray]:
 
     Parameters
     ----------
-    train, validation : Part
+    train, validation : Split
         Of the digits; at most 500 of the training digits are used.
 
     Returns

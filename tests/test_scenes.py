@@ -1,24 +1,25 @@
-"""Scenes of digits on textures: boxes around the ink, parts that share nothing, the same on every machine."""
+"""Scenes of digits on textures: boxes around the ink, splits that share nothing, the same on every machine."""
 
 import hashlib
 
 import numpy as np
 import pytest
 
-from course_utils import datasets
+from course_utils.datasets import digits, sample_photo
 from course_utils.detection import iou
+from course_utils.scenes import _TEXTURE_COLUMNS, digit_scenes
 
-PARTS = ("train", "validation", "test")
+SPLITS = ("train", "validation", "test")
 
 
 @pytest.fixture(scope="module")
 def scenes():
-    return {part: datasets.digit_scenes(part, 40) for part in PARTS}
+    return {split: digit_scenes(split, 40) for split in SPLITS}
 
 
-@pytest.mark.parametrize("part", PARTS)
-def test_shapes_and_ranges(scenes, part):
-    images, boxes, labels, sources = scenes[part]
+@pytest.mark.parametrize("split", SPLITS)
+def test_scenes_have_shapes_and_ranges(scenes, split):
+    images, boxes, labels, sources = scenes[split]
     assert images.shape == (40, 96, 96) and images.dtype == np.uint8
     assert len(boxes) == len(labels) == len(sources) == 40
     for box, label, source in zip(boxes, labels, sources, strict=True):
@@ -31,17 +32,17 @@ def test_shapes_and_ranges(scenes, part):
     assert sides.min() >= 14 and sides.max() <= 46 and np.ptp(sides) > 15  # several sizes
 
 
-@pytest.mark.parametrize("part", PARTS)
-def test_labels_are_those_of_the_source_digits(scenes, part):
-    digits = getattr(datasets.digits(), part)
-    for label, source in zip(scenes[part].labels, scenes[part].sources, strict=True):
-        assert np.array_equal(digits.labels[source], label)
+@pytest.mark.parametrize("split", SPLITS)
+def test_scenes_labels_match_source_digits(scenes, split):
+    labels = getattr(digits(), split).labels
+    for label, source in zip(scenes[split].labels, scenes[split].sources, strict=True):
+        assert np.array_equal(labels[source], label)
 
 
-def test_a_lone_digit_can_be_read_in_its_box():
+def test_scenes_show_digit_inside_its_box():
     # Without clutter and overlap, the piece inside a box correlates with the digit that was put there.
-    alone = datasets.digit_scenes("test", 30, digits_each=(1, 1), clutter=0)
-    test = datasets.digits().test
+    alone = digit_scenes("test", 30, digits_per_image=(1, 1), clutter=0)
+    test = digits().test
     from PIL import Image
 
     likeness = []
@@ -55,21 +56,21 @@ def test_a_lone_digit_can_be_read_in_its_box():
     assert np.mean(likeness) > 0.7 and min(likeness) > 0.3
 
 
-def test_digits_are_brighter_than_what_is_around_them(scenes):
+def test_scenes_digits_are_bright(scenes):
     image, boxes = scenes["train"].images[0], scenes["train"].boxes[0]
     x1, y1, x2, y2 = boxes[0].astype(int)
     assert np.percentile(image[y1:y2, x1:x2], 90) > np.median(image)
 
 
-def test_no_texture_is_in_two_parts():
-    # Bare scenes: every column of a texture that a part may show is its own.
-    columns = [set(range(*datasets._TEXTURE_COLUMNS[part])) for part in PARTS]
+def test_scenes_share_no_texture_between_splits():
+    # Bare scenes: every column of a texture that a split may show is its own.
+    columns = [set(range(*_TEXTURE_COLUMNS[split])) for split in SPLITS]
     assert not columns[0] & columns[1] and not columns[1] & columns[2] and not columns[0] & columns[2]
-    bare = datasets.digit_scenes("test", 12, digits_each=(0, 0), clutter=0)
+    bare = digit_scenes("test", 12, digits_per_image=(0, 0), clutter=0)
     assert all(
         len(labels) == 0 and boxes.shape == (0, 4) for labels, boxes in zip(bare.labels, bare.boxes, strict=True)
     )
-    texture = [datasets.sample_photo(name)[:, 400:].astype(float) for name in ("brick", "grass", "gravel")]
+    texture = [sample_photo(name)[:, 400:].astype(float) for name in ("brick", "grass", "gravel")]
     for image in bare.images[:4]:
         assert max(best_fit(image.astype(float), t) for t in texture) > 0.999
 
@@ -85,23 +86,23 @@ def best_fit(piece, texture):
     return max(results)
 
 
-def test_the_same_on_every_machine_and_another_with_another_seed(scenes):
-    again = datasets.digit_scenes("train", 40)
+def test_scenes_depend_on_seed_only(scenes):
+    again = digit_scenes("train", 40)
     assert np.array_equal(again.images, scenes["train"].images)
     assert all(map(np.array_equal, again.boxes, scenes["train"].boxes))
-    assert not np.array_equal(datasets.digit_scenes("train", 3, seed=1).images, again.images[:3])
+    assert not np.array_equal(digit_scenes("train", 3, seed=1).images, again.images[:3])
     # Written down once: labels and boxes of the first scenes (pixels may differ in the last bit).
     digest = hashlib.sha256(np.concatenate(again.boxes).tobytes() + np.concatenate(again.labels).tobytes())
     assert digest.hexdigest()[:12] == "fbfdd2f65ede"
 
 
-def test_fewer_scenes_are_the_first_of_more(scenes):
-    few = datasets.digit_scenes("validation", 5)
+def test_scenes_fewer_are_first_of_more(scenes):
+    few = digit_scenes("validation", 5)
     assert np.array_equal(few.images, scenes["validation"].images[:5])
 
 
-def test_crowds_and_large_scenes():
-    crowd = datasets.digit_scenes("test", 10, size=160, digits_each=(10, 10), overlap=0.6)
+def test_scenes_crowded_and_large():
+    crowd = digit_scenes("test", 10, size=160, digits_per_image=(10, 10), max_iou=0.6)
     assert crowd.images.shape == (10, 160, 160)
     largest = [(iou(box, box) - np.eye(len(box))).max() for box in crowd.boxes]
     assert max(largest) > 0.2 and max(largest) <= 0.6
@@ -111,13 +112,13 @@ def test_crowds_and_large_scenes():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("exam", 1), "no part called 'exam'"),
+        (("exam", 1), "no split called 'exam'"),
         (("test", -1), "count -1"),
         (("test", 1, 40), "size 40"),
-        (("test", 1, 96, 0, (3, 1)), r"digits_each \(3, 1\)"),
+        (("test", 1, 96, 0, (3, 1)), r"digits_per_image \(3, 1\)"),
         (("test", 1, 96, 0, (1, 2), 0.1, -2), "clutter -2"),
     ],
 )
-def test_scenes_that_cannot_be_are_refused(arguments, message):
+def test_scenes_refuse_impossible_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
-        datasets.digit_scenes(*arguments)
+        digit_scenes(*arguments)
