@@ -186,7 +186,8 @@ def files_named_in(source: str) -> set[Path]:
     for parts in (name.split(".") for name in names if name.split(".")[0] == "course_utils"):
         for length in range(1, len(parts) + 1):  # importing a module also runs the packages that it lies in
             path = ROOT.joinpath(*parts[:length])
-            files |= {path / "__init__.py", path.with_suffix(".py"), path.with_suffix(".mplstyle"), *path.parent.glob(f"{path.name}.*.jinja")}
+            endings = (".py", ".mplstyle", ".html.jinja")
+            files |= {path / "__init__.py", *(path.with_suffix(ending) for ending in endings)}
     return {file for file in files if file.is_file()}
 
 
