@@ -3,7 +3,8 @@
 
     python3 course.py lab      set everything up, then open JupyterLab on lesson 1 (options go through to JupyterLab)
     python3 course.py test     set everything up, then run every test and every notebook (options go through to pytest)
-    python3 course.py build    turn lessons/*.md into executed notebooks (all that changed, or those named: build 03)
+    python3 course.py build    turn lessons/*.md into notebooks; what changed runs (build 03: only that lesson)
+    python3 course.py new      begin a lesson from a template (new 15 optical_flow)
     python3 course.py check    say whether this computer is ready, and what to do where it is not
 
 With --torch, lab, test, build and the two below also install PyTorch, which only lesson 10 needs.
@@ -306,6 +307,11 @@ def build(arguments):
     return prepare() or run(["tools/build_notebooks.py", *arguments])
 
 
+def new(arguments):
+    """Begin a lesson from the templates."""
+    return run(["tools/new_lesson.py", *arguments])
+
+
 def copies(kind, arguments):
     """Write copies of the notebooks for instructors; a relative folder is meant from where the command was given."""
     if arguments and not arguments[0].startswith("-"):
@@ -324,7 +330,7 @@ def check():
 
 def main(arguments):
     """Do what the first argument says and return the exit code."""
-    commands = {"lab": lab, "test": test, "build": build}
+    commands = {"lab": lab, "test": test, "build": build, "new": new}
     commands.update({kind: lambda rest, kind=kind: copies(kind, rest) for kind in ("solutions", "worksheets")})
     if not arguments or arguments[0] not in {*commands, "check"}:
         print(__doc__)

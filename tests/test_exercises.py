@@ -5,7 +5,7 @@ import inspect
 import pkgutil
 import re
 
-import build
+import build_notebooks as build
 import jupytext
 import pytest
 
