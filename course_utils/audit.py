@@ -16,9 +16,9 @@ from PIL import Image
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from course_utils._live import LiveLine
 from course_utils.datasets import _files_below, _ignored, _why_not_classes
 from course_utils.images import ImageError, decode_image, did_you_mean
+from course_utils.live import LiveLine
 
 NEAR_BITS = 8  # of the 64 bits of two hashes, so many may differ in near duplicates
 NEAR_CORRELATION = 0.98  # and their thumbnails must agree at least so well, for hashes are coarse

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from filelock import FileLock
 
-from course_utils._storage import data_folder
+from course_utils._setup.storage import data_folder
 from course_utils.images import did_you_mean, silent_stderr
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def conversion(what: str) -> Iterator[None]:
     what : str
         Such as the name of the file; stays on the page when the block ends.
     """
-    from course_utils._live import LiveLine  # IPython takes half a second, which the command line need not wait for
+    from course_utils.live import LiveLine  # IPython takes half a second, which the command line need not wait for
 
     line = LiveLine(what)
     line.update("being converted …")

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from filelock import FileLock
 
 from course_utils import pytorch
-from course_utils._storage import data_folder, prepared_once
+from course_utils._setup.storage import data_folder, prepared_once
 
 if TYPE_CHECKING:
     import keras

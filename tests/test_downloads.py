@@ -20,8 +20,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from course_utils import _downloads
-from course_utils._downloads import DownloadError, download
+from course_utils._setup import downloads
+from course_utils._setup.downloads import DownloadError, download
 
 NOWHERE = "http://127.0.0.1:9"  # the discard port: nobody listens
 
@@ -107,14 +107,14 @@ def data(tmp_path, monkeypatch):
     monkeypatch.setenv("COURSE_DATA", str(tmp_path))
     for proxy in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
         monkeypatch.delenv(proxy, raising=False)
-    monkeypatch.setattr(_downloads, "_SILENCE", 0.4)
-    monkeypatch.setattr(_downloads, "_PAUSE", 0.0)
+    monkeypatch.setattr(downloads, "_SILENCE", 0.4)
+    monkeypatch.setattr(downloads, "_PAUSE", 0.0)
     return tmp_path
 
 
 def known(address, content, name="cats_vs_dogs", file=None, **changes):
     """Let the data set `name` be `content`, served at `address`."""
-    usual = _downloads._SETS[name]
+    usual = downloads._SETS[name]
     changes = {"size": len(content), "unpacked": 1_000_000, "sha256": hashlib.sha256(content).hexdigest()} | changes
     return usual._replace(url=f"{address}/{file or usual.file}", **changes)
 
@@ -124,7 +124,7 @@ def expect(monkeypatch):
     """Return a function that makes the course know `content` at `address` under a name."""
 
     def set_up(address, content, name="cats_vs_dogs", **more):
-        monkeypatch.setitem(_downloads._SETS, name, known(address, content, name, **more))
+        monkeypatch.setitem(downloads._SETS, name, known(address, content, name, **more))
 
     return set_up
 
@@ -187,10 +187,10 @@ def test_cifar_becomes_png_files(data, expect):
         expect(address, content, "cifar10")
         folder = download("cifar10")
     assert files_in(folder.parent) == {f"pictures/{name}" for name in files_in(folder)}
-    assert sorted(path.name for path in folder.iterdir()) == list(_downloads._CIFAR_CLASSES)
+    assert sorted(path.name for path in folder.iterdir()) == list(downloads._CIFAR_CLASSES)
     assert len(files_in(folder)) == 16
     pixels, content = batches["test_batch"]
-    file = folder / _downloads._CIFAR_CLASSES[content[b"labels"][3]] / "test_00003.png"
+    file = folder / downloads._CIFAR_CLASSES[content[b"labels"][3]] / "test_00003.png"
     red = pixels[3, :1024].reshape(32, 32)
     assert np.array_equal(np.asarray(Image.open(file))[..., 0], red)
 
@@ -200,7 +200,7 @@ def test_an_array_as_python_2_pickled_it_is_read():
     array = np.arange(6, dtype=np.uint8).reshape(2, 3)
     old = pickle.dumps({b"data": array}, protocol=3).replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
     assert b"numpy.core.multiarray" in old
-    assert np.array_equal(_downloads._ArraysOnly(io.BytesIO(old), encoding="bytes").load()[b"data"], array)
+    assert np.array_equal(downloads._ArraysOnly(io.BytesIO(old), encoding="bytes").load()[b"data"], array)
 
 
 @pytest.mark.parametrize("ranges", [True, False])
@@ -219,7 +219,7 @@ def test_many_cuts_are_no_reason_to_give_up_as_long_as_something_arrives(data, e
 
 
 def test_a_slow_server_that_keeps_sending_is_waited_for(data, expect, monkeypatch):
-    monkeypatch.setattr(_downloads, "_SILENCE", 0.2)
+    monkeypatch.setattr(downloads, "_SILENCE", 0.2)
 
     def answer(handler, over):
         begin(handler, len(PETS_ZIP))
@@ -273,11 +273,11 @@ def test_an_archive_put_there_by_hand_needs_no_network(data, expect):
 
 IN_A_PROCESS = """
 import sys
-from course_utils import _downloads
-known = _downloads._SETS["cats_vs_dogs"]
+from course_utils._setup import downloads
+known = downloads._SETS["cats_vs_dogs"]
 url, sha256, size = sys.argv[1:]
-_downloads._SETS["cats_vs_dogs"] = known._replace(url=url, sha256=sha256, size=int(size), unpacked=10**6)
-print(_downloads.download("cats_vs_dogs"))
+downloads._SETS["cats_vs_dogs"] = known._replace(url=url, sha256=sha256, size=int(size), unpacked=10**6)
+print(downloads.download("cats_vs_dogs"))
 """
 
 
@@ -396,7 +396,7 @@ def test_a_disk_that_refuses_is_one_sentence(data, expect, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(_downloads, "_archive", full)
+    monkeypatch.setattr(downloads, "_archive", full)
     with pytest.raises(DownloadError, match=r"could not be stored in .* \(No space left on device\): make room"):
         download("cats_vs_dogs")
 
@@ -490,7 +490,7 @@ def test_a_bomb_of_ten_gigabytes_fills_neither_disk_nor_memory(data, expect, tmp
     def members(archive, limit):
         yield "PetImages/Cat/0.jpg", _Bomb()
 
-    monkeypatch.setattr(_downloads, "_zip_members", members)
+    monkeypatch.setattr(downloads, "_zip_members", members)
     original = Path.open
 
     def watched(self, *arguments, **options):
@@ -503,7 +503,7 @@ def test_a_bomb_of_ten_gigabytes_fills_neither_disk_nor_memory(data, expect, tmp
 
 
 def test_a_tar_of_endless_headers_is_stopped(data, expect, monkeypatch):
-    monkeypatch.setattr(_downloads, "_MOST_FILES", 5)
+    monkeypatch.setattr(downloads, "_MOST_FILES", 5)
     content = tarred({f"PetImages/Cat/{n}.jpg": b"" for n in range(6)})
     assert "holds over 5 files" in fails(data, expect, sends(content), content)
     comments = tarfile.TarInfo("PetImages/Cat/0.jpg")
@@ -541,8 +541,8 @@ def test_a_pickle_gets_no_further_than_arrays(data, expect, monkeypatch, content
 
 
 def test_what_the_course_knows_has_the_form_it_needs():
-    assert set(_downloads._SETS) == {"cats_vs_dogs", "flowers", "cifar10"}
-    for what in _downloads._SETS.values():
+    assert set(downloads._SETS) == {"cats_vs_dogs", "flowers", "cifar10"}
+    for what in downloads._SETS.values():
         assert what.url.startswith("https://") and what.home.startswith("https://")
         assert len(what.sha256) == 64 and int(what.sha256, 16)
         assert what.size < what.unpacked and what.licence.endswith(".")
@@ -560,7 +560,7 @@ def test_the_course_offers_it_where_the_data_sets_are():
 def test_places_of_members():
     from pathlib import PurePosixPath
 
-    below = partial(_downloads._below, "root")
+    below = partial(downloads._below, "root")
     assert below(PurePosixPath("root/a/1.jpg")) == PurePosixPath("pictures/a/1.jpg")
     assert below(PurePosixPath("root/LICENSE.txt")) == PurePosixPath("LICENSE.txt")
     assert below(PurePosixPath("readme.txt")) == PurePosixPath("readme.txt")

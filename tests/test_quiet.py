@@ -18,7 +18,7 @@ def run(code, folder):
 
 def test_only_the_noise_of_a_loud_package_is_dropped(tmp_path):
     (tmp_path / "loud.py").write_text(LOUD)
-    code = "from course_utils._quiet import quiet_import; quiet_import('loud'); quiet_import('loud')\n"
+    code = "from course_utils._setup.quiet import quiet_import; quiet_import('loud'); quiet_import('loud')\n"
     result = run(code + "import loud, sys, os; print(loud.__name__); os.write(2, b'after\\n')", tmp_path)
     assert result.stdout == "loud\n"
     assert result.stderr == "a real warning\nafter\n"
@@ -26,14 +26,14 @@ def test_only_the_noise_of_a_loud_package_is_dropped(tmp_path):
 
 def test_a_package_that_fails_fails_as_before_and_stderr_is_back(tmp_path):
     (tmp_path / "loud.py").write_text(LOUD + "raise RuntimeError('broken')")
-    result = run("import course_utils._quiet as q; q.quiet_import('loud'); import loud", tmp_path)
+    result = run("import course_utils._setup.quiet as q; q.quiet_import('loud'); import loud", tmp_path)
     assert result.returncode == 1
     assert "a real warning" in result.stderr and "RuntimeError: broken" in result.stderr
     assert "oneDNN" not in result.stderr
 
 
 def test_a_package_that_is_not_there_is_missing_as_before(tmp_path):
-    result = run("import course_utils._quiet as q; q.quiet_import('nowhere'); import nowhere", tmp_path)
+    result = run("import course_utils._setup.quiet as q; q.quiet_import('nowhere'); import nowhere", tmp_path)
     assert "ModuleNotFoundError: No module named 'nowhere'" in result.stderr
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from course_utils._storage import data_folder, prepared_once
+from course_utils._setup.storage import data_folder, prepared_once
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 WORKER = """
 import sys, time
 from pathlib import Path
-from course_utils._storage import prepared_once
+from course_utils._setup.storage import prepared_once
 
 target = Path(sys.argv[1])
 with prepared_once(target) as work:
@@ -122,6 +122,6 @@ def test_target_that_appears_while_waiting_for_the_lock_is_used(tmp_path, monkey
         def __exit__(self, *_):
             pass
 
-    monkeypatch.setattr("course_utils._storage.FileLock", OtherProcessFirst)
+    monkeypatch.setattr("course_utils._setup.storage.FileLock", OtherProcessFirst)
     with prepared_once(target) as work:
         assert work is None

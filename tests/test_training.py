@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from course_utils import _live, training
+from course_utils import live, training
 
 HISTORY = {
     "loss": [2.0, 1.0, 0.5, 0.2],
@@ -87,8 +87,8 @@ def test_live_progress_ends_with_the_text_it_began_with(monkeypatch):
         handle.shown.append(data["text/plain"])
         return handle
 
-    monkeypatch.setattr(_live, "display", display)
-    monkeypatch.setattr(_live, "get_ipython", lambda: SimpleNamespace(kernel="a notebook's"))
+    monkeypatch.setattr(live, "display", display)
+    monkeypatch.setattr(live, "get_ipython", lambda: SimpleNamespace(kernel="a notebook's"))
     fit_once(epochs=2)
     first, one, two, last = handle.shown
     assert first == last == "training: at most 2 epochs"
@@ -98,6 +98,6 @@ def test_live_progress_ends_with_the_text_it_began_with(monkeypatch):
 
 @pytest.mark.parametrize("shell", [None, SimpleNamespace(kernel=None), SimpleNamespace()])
 def test_live_progress_is_silent_outside_jupyter(shell, monkeypatch, capsys):
-    monkeypatch.setattr(_live, "get_ipython", lambda: shell)
+    monkeypatch.setattr(live, "get_ipython", lambda: shell)
     fit_once(epochs=2)
     assert capsys.readouterr().out == ""

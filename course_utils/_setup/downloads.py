@@ -24,7 +24,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from course_utils._storage import data_folder, prepared_once
+from course_utils._setup.storage import data_folder, prepared_once
 
 _SILENCE = 20.0  # seconds without an answer, or with hardly a byte, after which a server counts as unreachable
 _SLOWEST = 1000  # bytes a second; less than that, for _SILENCE seconds, counts as silence

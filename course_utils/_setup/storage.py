@@ -13,7 +13,7 @@ from filelock import FileLock
 def data_folder() -> Path:
     """Return the folder for prepared data (``$COURSE_DATA`` or ``data/`` of this checkout), made if missing."""
     configured = os.environ.get("COURSE_DATA")
-    folder = Path(configured).expanduser() if configured else Path(__file__).resolve().parent.parent / "data"
+    folder = Path(configured).expanduser() if configured else Path(__file__).resolve().parents[2] / "data"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
