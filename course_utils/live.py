@@ -12,7 +12,8 @@ class LiveLine:
     """A line that changes while work goes on and says in the end what it said in the beginning.
 
     So the stored output of a notebook cell is the same after every run, which the notebook tests need. In a terminal
-    the line appears on stderr after 2 s and is wiped in the end; where stderr is a file, nothing is written.
+    the line appears on stderr after 2 s and is wiped in the end; where stderr is a file, nothing is written. In a
+    ``with`` statement the line rests when the block ends, however it ends.
 
     Parameters
     ----------
@@ -42,6 +43,12 @@ class LiveLine:
             self._handle.update({"text/plain": self.resting}, raw=True)
         elif self._written:
             self._write("")
+
+    def __enter__(self) -> "LiveLine":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.rest()
 
     def _write(self, text: str) -> None:
         text = text[: shutil.get_terminal_size().columns - 1]

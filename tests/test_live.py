@@ -22,9 +22,9 @@ class Place:
 
 
 def use(line):
-    line.update("1 of 2")
-    line.update("2 of 2")
-    line.rest()
+    with line:
+        line.update("1 of 2")
+        line.update("2 of 2")
 
 
 def test_line_in_a_notebook_ends_as_it_began(monkeypatch, capsys):
