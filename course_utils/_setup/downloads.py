@@ -104,7 +104,7 @@ def _unpack(archive: Path, folder: Path) -> None:
 
 def _keep_folders(root: Path, folder: Path) -> None:
     """Call `root` ``images``, and put files that lie beside the class folders, such as a licence, beside it."""
-    for entry in root.rename(folder / "images").iterdir():
+    for entry in sorted(root.rename(folder / "images").iterdir()):
         if entry.is_file():
             entry.rename(folder / entry.name)
 
@@ -118,6 +118,7 @@ def _write_cifar(root: Path, folder: Path) -> None:
         (folder / "images" / label).mkdir(parents=True)
     for batch in sorted([*root.glob("data_batch_*"), root / "test_batch"]):
         with batch.open("rb") as file:
+            # A pickle is a program. The hash of the archive is right, so it is the one that its authors wrote.
             content = pickle.load(file, encoding="bytes")
         images = content[b"data"].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
         split = "test" if batch.name == "test_batch" else f"train{batch.name[-1]}"

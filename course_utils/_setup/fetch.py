@@ -110,8 +110,9 @@ def _fetch(url: str, file: Path, given_up: threading.Event) -> None:
             arrived = file.stat().st_size
             failures = 0 if arrived > furthest else failures + 1
             furthest = max(furthest, arrived)
-            unreachable = isinstance(error, requests.ConnectionError) and not arrived
-            if failures == _ATTEMPTS or unreachable or _status(error) not in (None, *_BUSY):
+            nobody_there = isinstance(error, requests.ConnectionError) and not arrived
+            refused = isinstance(error, ValueError) or _status(error) not in (None, *_BUSY)  # a ValueError: no address
+            if failures == _ATTEMPTS or nobody_there or refused:
                 raise
             given_up.wait(_PAUSE * failures)
 
