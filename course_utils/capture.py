@@ -25,17 +25,9 @@ _LIMITS = Limits(size=20_000_000, silence=5.0, longest=15.0)
 
 
 def upload_image(fallback: np.ndarray | str) -> Callable[[], np.ndarray]:
-    """Show an upload button and return a function that gives the current image.
+    """Show an upload button and return a function that gives the current image, to be called in a later cell.
 
-    The function returns `fallback` until somebody has chosen a file, and then the image in it::
-
-        my_image = upload_image(fallback="cat")  # one cell: the button
-        image = my_image()                       # a later cell: the image
-
-    Returns
-    -------
-    callable
-        Takes nothing and returns an ndarray: the fallback, or uint8 (H, W, 3) as `images.read_image` gives it.
+    That is `fallback` until somebody has chosen a file, then uint8 (H, W, 3) as `images.read_image` gives it.
     """
     button = widgets.FileUpload(accept="image/*", multiple=False, description="Choose an image")
     button.layout.width = "max-content"  # the usual width cuts the words off
@@ -58,18 +50,8 @@ def take_photo(fallback: np.ndarray | str, camera: int = 0) -> Callable[[], np.n
     """Show a button that takes a photo, and return a function that gives the current image.
 
     Only a click switches the camera on, for a moment; running the cell never does. It is the camera of the computer
-    on which Python runs: on Binder, Colab or a server there is none, and the fallback stays; upload a photo there.
-
-    Parameters
-    ----------
-    fallback : ndarray or str
-    camera : int
-        Which camera: 0 is the first one of the system.
-
-    Returns
-    -------
-    callable
-        Takes nothing and returns an ndarray: the fallback, or the photo as uint8 (H, W, 3) RGB.
+    on which Python runs (0 is the first): on Binder, Colab or a server there is none, and the fallback stays; upload a
+    photo there. The current image is `fallback` or the photo, uint8 (H, W, 3) RGB.
     """
     button = widgets.Button(description="Take a photo", icon="camera")
     current, show, say = _stage(button, fallback, "The bundled image is used until you take a photo.")
@@ -90,18 +72,8 @@ def take_photo(fallback: np.ndarray | str, camera: int = 0) -> Callable[[], np.n
 def download_image(url: str, fallback: np.ndarray | str) -> np.ndarray:
     """Return the image at a web address, or `fallback` after one printed line that says why not.
 
-    It gives up after 5 s with hardly a byte, after 15 s in all, and beyond 20 MB.
-
-    Parameters
-    ----------
-    url : str
-        Starts with ``http://`` or ``https://`` and leads to the image itself, not to a page that shows it.
-    fallback : ndarray or str
-
-    Returns
-    -------
-    ndarray
-        The fallback, or uint8 (H, W, 3) as `images.read_image` gives it.
+    The address leads to the image itself, not to a page that shows it. The image comes as uint8 (H, W, 3), as
+    `images.read_image` gives it. Gives up after 5 s with hardly a byte, after 15 s in all, and beyond 20 MB.
     """
     fallback = _image(fallback)  # first, so that a misspelt name shows also where there is a network
     url = url.strip()

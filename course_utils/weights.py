@@ -78,8 +78,8 @@ def imagenet_weights(name: str) -> str:
     Returns
     -------
     str
-        Path of a ``.weights.h5`` file for ``keras.applications.MobileNetV2(weights=path, include_top=False)``, or
-        ``VGG16`` alike; or of a ``.pth`` file for ``torch.load(path, weights_only=True)``.
+        Path of a ``.weights.h5`` file for ``keras.applications.MobileNetV2(weights=path, include_top=False)`` or
+        ``VGG16`` alike, or of a ``.pth`` file for ``torch.load(path, weights_only=True)``.
 
     Raises
     ------
@@ -97,21 +97,11 @@ def imagenet_weights(name: str) -> str:
 
 
 def cat_or_dog_classifier() -> tuple["keras.Model", list[str]]:
-    """Return a network that tells cats from dogs, and its class names.
+    """Return a network that tells cats from dogs, and its class names in the order of its probabilities.
 
-    Returns
-    -------
-    model : keras.Model
-        Takes RGB images of shape (n, 224, 224, 3) with values 0…255 (uint8 or float; it scales them itself) and
-        gives probabilities of shape (n, 2). The layer ``mobilenet_v2`` is the ImageNet base, ``cat_or_dog`` the head.
-        Others trained the head on this very base, so both come from the same file.
-    class_names : list of str
-        ``["cat", "dog"]``, in the order of the probabilities.
-
-    Raises
-    ------
-    WeightsError
-        If neither a file put into ``data/weights`` by hand nor the package index could provide the arrays.
+    It takes RGB images of shape (n, 224, 224, 3) with values 0…255 (uint8 or float; it scales them itself) and gives
+    probabilities of shape (n, 2). The layer ``mobilenet_v2`` is the ImageNet base, ``cat_or_dog`` the head. Raises
+    `WeightsError` as `imagenet_weights` does.
     """
     path = _prepare("cat_or_dog")
     model = build_classifier()

@@ -12,7 +12,7 @@ from course_utils._setup.storage import data_folder, prepared_once
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# Writes 40 files slowly into the folder named by argv[1] and notes each start of the work in a log beside it.
+# Writes 40 files slowly into the folder argv[1], notes in a log that it has started, and stays for argv[2] s more.
 WORKER = """
 import sys, time
 from pathlib import Path
@@ -27,11 +27,12 @@ with prepared_once(target) as work:
         for number in range(40):
             (work / f"{number}.txt").write_text("x" * 1000)
             time.sleep(0.01)
+        time.sleep(float(sys.argv[2]))
 """
 
 
-def start(target: Path) -> subprocess.Popen:
-    return subprocess.Popen([sys.executable, "-c", WORKER, str(target)], cwd=ROOT)
+def start(target: Path, pause: int = 0) -> subprocess.Popen:
+    return subprocess.Popen([sys.executable, "-c", WORKER, str(target), str(pause)], cwd=ROOT)
 
 
 def complete(folder: Path) -> bool:
@@ -85,7 +86,7 @@ def test_prepared_once_refuses_work_that_writes_nothing(tmp_path):
 def test_prepared_once_repairs_what_a_killed_process_left(tmp_path):
     target = tmp_path / "folder"
     for delay in (0.0, 0.1, 0.3):
-        process = start(target)
+        process = start(target, pause=600)
         deadline = time.monotonic() + 60
         log = tmp_path / "log.txt"
         lines = log.read_text().count("\n") if log.exists() else 0

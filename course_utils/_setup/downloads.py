@@ -22,25 +22,21 @@ class DownloadError(RuntimeError):
 def download(name: str) -> Path:
     """Fetch a public dataset once, print its licence, and return its folder of class folders.
 
+    An archive that you put into ``data/downloads`` by hand is used without a network. The folder is
+    ``data/downloads/NAME/images``; what came with the images, such as a licence, lies beside it.
+
     Parameters
     ----------
     name : {"cats_vs_dogs", "flowers", "cifar10"}
         25,000 photos (0.8 GB), some of which are broken files; 3,670 photos of five classes (0.2 GB); 60,000 images of
         32 × 32 pixels in ten classes (0.2 GB) as PNG files, whose names begin with ``train`` or ``test``, their split.
 
-    Returns
-    -------
-    Path
-        ``data/downloads/NAME/images``, ready for `audit.audit_folder` and `datasets.from_folder`. What came with the
-        images, such as a licence, lies beside it.
-
     Raises
     ------
     ValueError
         If the course knows no dataset of that name.
     DownloadError
-        If there is no network, the server fails, the disk is too full, or the archive has another SHA-256 than the
-        course knows. An archive that you put into ``data/downloads`` by hand is used without a network.
+        If there is no network, the server fails, the disk is too full, or the archive has another SHA-256.
     """
     if name not in _DATASETS:
         raise ValueError(f"The course has no dataset called {name!r} to download: use one of {', '.join(_DATASETS)}.")
