@@ -17,7 +17,7 @@ slow each other down.
 import logging
 import os
 
-from course_utils._quiet import quiet_import
+from course_utils._setup.quiet import quiet_import
 from course_utils.claims import print_measured, verify
 
 # NumPy's linear algebra in one thread: the matrices of the lessons are small, and two notebooks at once, each with as

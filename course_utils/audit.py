@@ -15,9 +15,9 @@ from PIL import Image
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from course_utils._live import LiveLine
 from course_utils.folders import counted, list_class_folders
 from course_utils.images import ImageError, decode_image
+from course_utils.live import LiveLine
 
 NEAR_BITS = 8  # of the 64 bits of two hashes, so many may differ in near duplicates
 NEAR_CORRELATION = 0.98  # and their thumbnails must correlate at least so well, because hashes are coarse

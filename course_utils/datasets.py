@@ -12,8 +12,8 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from course_utils._downloads import download as download  # datasets.download(name), for whoever has a network
-from course_utils._storage import data_folder, prepared_once
+from course_utils._setup.downloads import download as download  # datasets.download(name), for whoever has a network
+from course_utils._setup.storage import data_folder, prepared_once
 
 
 class Split(NamedTuple):

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from skimage.feature import hog, local_binary_pattern
 
-from course_utils._live import LiveLine
+from course_utils.live import LiveLine
 
 PERCENTILES = (1, 5, 25, 50, 75, 95, 99)  # of the grey values, as in `intensity_statistics`
 _SHOWS_PROGRESS = 500  # images: fewer are described within a second

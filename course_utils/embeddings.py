@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from course_utils._live import LiveLine
-from course_utils._storage import data_folder, prepared_once
+from course_utils._setup.storage import data_folder, prepared_once
+from course_utils.live import LiveLine
 
 if TYPE_CHECKING:
     import keras

@@ -180,7 +180,7 @@ def check_memory() -> Check:
 def check_disk() -> Check:
     """Is there room for data and weights?"""
     try:
-        from course_utils._storage import data_folder
+        from course_utils._setup.storage import data_folder
 
         folder = data_folder()
     except ImportError:  # nothing is installed yet; the data will be put here

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from filelock import FileLock
 
-from course_utils._live import LiveLine
 from course_utils.images import silent_stderr
+from course_utils.live import LiveLine
 from course_utils.models import Notes, models_folder
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import numpy as np
 from course_utils.images import ImageError, did_you_mean, read_image, resize_to_cover
 
 if TYPE_CHECKING:
-    from course_utils._live import LiveLine
+    from course_utils.live import LiveLine
 
 IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".avif", ".ppm", ".heic")
 
@@ -99,7 +99,7 @@ def from_folder(path: str | Path, size: tuple[int, int] = (160, 160)) -> ImageFo
             f"The {len(found.files)} files of “{found.root}” would take {gigabytes:.1f} GB of memory at {height} × "
             f"{width} pixels: pass a smaller size or fewer images, or use keras.utils.image_dataset_from_directory."
         )
-    from course_utils._live import LiveLine  # IPython takes half a second, which the command line need not wait for
+    from course_utils.live import LiveLine  # IPython takes half a second, which the command line need not wait for
 
     images = np.empty((len(found.files), height, width, 3), np.uint8)
     labels, files = [], []

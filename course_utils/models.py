@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from course_utils._storage import data_folder
+from course_utils._setup.storage import data_folder
 from course_utils.images import did_you_mean, silent_stderr
 
 if TYPE_CHECKING:

@@ -22,17 +22,11 @@ class PyTorchMissing(ModuleNotFoundError):
 
 
 def installed() -> bool:
-    """Return whether all packages of requirements-torch.txt can be imported. Imports none of them."""
+    """Return whether all packages of requirements-torch.txt are there. Imports none of them."""
     return all(find_spec(package) is not None for package in PACKAGES)
 
 
 def require() -> None:
-    """Stop a notebook with one sentence if PyTorch is not installed; otherwise do nothing.
-
-    Raises
-    ------
-    PyTorchMissing
-        If `installed` is false. The message says what to run.
-    """
+    """Stop a notebook with one sentence, `PyTorchMissing`, if PyTorch is not installed; otherwise do nothing."""
     if not installed():
         raise PyTorchMissing

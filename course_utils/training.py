@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from course_utils._live import LiveLine
+from course_utils.live import LiveLine
 
 
 def live_progress() -> keras.callbacks.Callback:

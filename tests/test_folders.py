@@ -133,7 +133,7 @@ def test_from_folder_shows_progress_in_one_line(tmp_path, monkeypatch, capsys):
         def rest(self):
             said.append("rest")
 
-    monkeypatch.setattr("course_utils._live.LiveLine", Line)
+    monkeypatch.setattr("course_utils.live.LiveLine", Line)
     from_folder(tmp_path / "pets")
     assert said == ["2 files of 2 classes", "rest"] and capsys.readouterr() == ("", "")
     clock = iter(range(100))

@@ -1,7 +1,7 @@
 from course_utils import datasets, prepare, weights
 
 
-def test_what_is_there_is_left_alone(monkeypatch, capsys):
+def test_prepare_leaves_alone_what_is_there(monkeypatch, capsys):
     for module in (datasets, weights):
         monkeypatch.setattr(module, "prepared", lambda: True)
         monkeypatch.setattr(module, "prepare_all", lambda: 1 / 0)
@@ -9,7 +9,7 @@ def test_what_is_there_is_left_alone(monkeypatch, capsys):
     assert capsys.readouterr().out == ""
 
 
-def test_one_failure_is_said_and_the_rest_still_prepared(monkeypatch, capsys):
+def test_prepare_goes_on_after_a_failure(monkeypatch, capsys):
     done = []
 
     def no_disk():

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from course_utils._storage import data_folder, prepared_once
+from course_utils._setup.storage import data_folder, prepared_once
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# Writes 40 files slowly into the folder named by argv[1] and notes each start of the work in a log beside it.
+# Writes 40 files slowly into the folder argv[1], notes in a log that it has started, and stays for argv[2] s more.
 WORKER = """
 import sys, time
 from pathlib import Path
-from course_utils._storage import prepared_once
+from course_utils._setup.storage import prepared_once
 
 target = Path(sys.argv[1])
 with prepared_once(target) as work:
@@ -27,11 +27,12 @@ with prepared_once(target) as work:
         for number in range(40):
             (work / f"{number}.txt").write_text("x" * 1000)
             time.sleep(0.01)
+        time.sleep(float(sys.argv[2]))
 """
 
 
-def start(target: Path) -> subprocess.Popen:
-    return subprocess.Popen([sys.executable, "-c", WORKER, str(target)], cwd=ROOT)
+def start(target: Path, pause: int = 0) -> subprocess.Popen:
+    return subprocess.Popen([sys.executable, "-c", WORKER, str(target), str(pause)], cwd=ROOT)
 
 
 def complete(folder: Path) -> bool:
@@ -40,7 +41,7 @@ def complete(folder: Path) -> bool:
     )
 
 
-def test_data_folder_is_data_of_the_checkout_or_what_the_environment_says(tmp_path, monkeypatch):
+def test_data_folder_can_be_set(tmp_path, monkeypatch):
     monkeypatch.delenv("COURSE_DATA", raising=False)
     assert data_folder() == ROOT / "data"
     monkeypatch.setenv("COURSE_DATA", str(tmp_path / "new" / "place"))
@@ -48,7 +49,7 @@ def test_data_folder_is_data_of_the_checkout_or_what_the_environment_says(tmp_pa
     assert data_folder().is_dir()
 
 
-def test_file_keeps_its_ending_while_it_is_written_and_work_is_done_once(tmp_path):
+def test_prepared_once_keeps_the_ending_of_a_file(tmp_path):
     target = tmp_path / "some" / "table.npz"
     with prepared_once(target) as work:
         assert work.suffix == ".npz"
@@ -60,7 +61,7 @@ def test_file_keeps_its_ending_while_it_is_written_and_work_is_done_once(tmp_pat
     assert [entry.name for entry in target.parent.iterdir() if entry.name != ".table.npz.lock"] == ["table.npz"]
 
 
-def test_failure_leaves_nothing_and_the_next_call_starts_over(tmp_path):
+def test_prepared_once_starts_over_after_a_failure(tmp_path):
     target = tmp_path / "folder"
     with pytest.raises(RuntimeError, match="half-way"), prepared_once(target) as work:
         work.mkdir()
@@ -76,17 +77,17 @@ def test_failure_leaves_nothing_and_the_next_call_starts_over(tmp_path):
     assert target.is_dir()
 
 
-def test_work_that_writes_nothing_is_an_error_and_no_empty_target(tmp_path):
+def test_prepared_once_refuses_work_that_writes_nothing(tmp_path):
     with pytest.raises(FileNotFoundError), prepared_once(tmp_path / "folder"):
         pass
     assert not (tmp_path / "folder").exists()
 
 
-def test_process_killed_at_any_moment_is_repaired_by_the_next(tmp_path):
+def test_prepared_once_repairs_what_a_killed_process_left(tmp_path):
     target = tmp_path / "folder"
-    for delay in (0.0, 0.05, 0.15, 0.3):
-        process = start(target)
-        deadline = time.monotonic() + 30
+    for delay in (0.0, 0.1, 0.3):
+        process = start(target, pause=600)
+        deadline = time.monotonic() + 60
         log = tmp_path / "log.txt"
         lines = log.read_text().count("\n") if log.exists() else 0
         while not (log.exists() and log.read_text().count("\n") > lines):  # it is at work from here on
@@ -96,20 +97,20 @@ def test_process_killed_at_any_moment_is_repaired_by_the_next(tmp_path):
         process.kill()
         process.wait()
         assert not target.exists()
-    assert start(target).wait(timeout=30) == 0
+    assert start(target).wait(timeout=60) == 0
     assert complete(target)
     assert not list(tmp_path.glob(".*part*"))  # what the killed ones left is gone
 
 
-def test_two_processes_at_once_do_the_work_once(tmp_path):
+def test_prepared_once_works_once_for_two_processes(tmp_path):
     target = tmp_path / "folder"
     processes = [start(target) for _ in range(2)]
-    assert [process.wait(timeout=30) for process in processes] == [0, 0]
+    assert [process.wait(timeout=60) for process in processes] == [0, 0]
     assert complete(target)
     assert (tmp_path / "log.txt").read_text() == "started\n"
 
 
-def test_target_that_appears_while_waiting_for_the_lock_is_used(tmp_path, monkeypatch):
+def test_prepared_once_uses_what_appears_while_it_waits(tmp_path, monkeypatch):
     target = tmp_path / "folder"
 
     class OtherProcessFirst:
@@ -122,6 +123,6 @@ def test_target_that_appears_while_waiting_for_the_lock_is_used(tmp_path, monkey
         def __exit__(self, *_):
             pass
 
-    monkeypatch.setattr("course_utils._storage.FileLock", OtherProcessFirst)
+    monkeypatch.setattr("course_utils._setup.storage.FileLock", OtherProcessFirst)
     with prepared_once(target) as work:
         assert work is None

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from course_utils._storage import data_folder
+from course_utils._setup.storage import data_folder
 
 FILE = "progress.json"
 LOCK_WAIT_S = 2.0  # the file is busy for milliseconds; nobody should wait longer for the reply to an answer

@@ -4,7 +4,6 @@
 oneDNN is on straight to file descriptor 2, whatever the level. So the descriptor is watched while TensorFlow loads.
 """
 
-import importlib.util
 import os
 import sys
 import tempfile
@@ -33,7 +32,7 @@ def without_noise() -> Iterator[None]:
 
 
 class QuietImport(MetaPathFinder):
-    """Wrap the import of one package, the first time it happens, in `without_noise`."""
+    """Runs the first import of one package in `without_noise`. To be asked for the package alone uses nothing up."""
 
     def __init__(self, package: str) -> None:
         self.package = package
@@ -42,12 +41,14 @@ class QuietImport(MetaPathFinder):
         """Return the ordinary spec of the package, with a loader that runs it quietly; None for anything else."""
         if name != self.package:
             return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(name)
+        ordinary = (finder.find_spec(name, path, target) for finder in sys.meta_path if finder is not self)
+        spec = next((found for found in ordinary if found is not None), None)
         if spec is not None and spec.loader is not None:
             run = spec.loader.exec_module
 
             def exec_module(module) -> None:
+                if self in sys.meta_path:
+                    sys.meta_path.remove(self)
                 with without_noise():
                     run(module)
 

@@ -13,7 +13,7 @@ from filelock import FileLock
 def data_folder() -> Path:
     """Return the folder for prepared data (``$COURSE_DATA`` or ``data/`` of this checkout), made if missing."""
     configured = os.environ.get("COURSE_DATA")
-    folder = Path(configured).expanduser() if configured else Path(__file__).resolve().parent.parent / "data"
+    folder = Path(configured).expanduser() if configured else Path(__file__).resolve().parents[2] / "data"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
@@ -22,15 +22,8 @@ def data_folder() -> Path:
 def prepared_once(target: Path) -> Iterator[Path | None]:
     """Let exactly one process prepare `target` (a file or a folder), whole or not at all.
 
-    Yields a fresh path beside `target` for the work, or ``None`` when `target` is already there. When the block ends
-    well, what it wrote at that path is renamed to `target`; when it fails or is killed, `target` does not exist and the
-    next call starts over. Two processes wait for each other.
-
-    Usage::
-
-        with prepared_once(folder) as work:
-            if work is not None:
-                ...  # write the file or folder at `work`
+    Yields the path at which the block writes its work, or ``None`` when `target` is there already. Only when the block
+    ends well, its work is renamed to `target`. Two processes wait for each other.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.exists():
