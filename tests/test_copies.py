@@ -35,6 +35,16 @@ def replies(lesson: Path, notebook, capsys) -> list[str]:
     return said
 
 
+@pytest.fixture
+def threads_stay(monkeypatch):
+    """Let a lesson ask for a number of threads, which TensorFlow, running already, would refuse to change."""
+    import tensorflow as tf
+
+    for setting in ("set_intra_op_parallelism_threads", "set_inter_op_parallelism_threads"):
+        monkeypatch.setattr(tf.config.threading, setting, lambda count: None)
+
+
+@pytest.mark.usefixtures("threads_stay")
 @pytest.mark.parametrize("lesson", LESSONS, ids=lambda path: path.stem)
 class TestWorksheet:
     def test_blank_stands_on_its_own_and_gives_nothing_away(self, lesson, tmp_path, capsys):

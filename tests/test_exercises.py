@@ -16,7 +16,8 @@ NAMES = [m.name for m in pkgutil.iter_modules(course_utils.exercises.__path__) i
 MODULES = {name: importlib.import_module(f"course_utils.exercises.{name}") for name in NAMES}
 EXERCISES = [e for module in MODULES.values() for e in vars(module).values() if isinstance(e, Exercise)]
 STATES = [(e, "blank", None) for e in EXERCISES]
-STATES += [(e, "solution", None) for e in EXERCISES]
+# A model is trained once, in tests/test_copies.py: its solution runs there as the learner's cell.
+STATES += [(e, "solution", None) for e in EXERCISES if not isinstance(e, Model)]
 STATES += [(e, number, mistake) for e in EXERCISES for number, mistake in enumerate(e.mistakes)]
 
 

@@ -18,11 +18,9 @@ def mean_by_hand():
 
 
 @quiz(
-    reasons={
-        "A": "One white pixel in a black image gives 255.",
-        "C": "A dark image may hold no white pixel at all.",
-    },
-    remark="The mean looks at all pixels.",
+    because="The mean looks at all pixels, the maximum at one.",
+    A="One white pixel in a black image gives 255.",
+    C="A dark image may hold no white pixel at all.",
 )
 def q1():
     return "B"
@@ -58,11 +56,9 @@ def shape():
 
 
 @quiz(
-    reasons={
-        "A": "The white half is much brighter than grey: it makes up for the black one.",
-        "B": "The black half is much darker than grey: it takes away what the white one adds.",
-    },
-    remark="(0 + 255) / 2 is 127.5. The mean does not see how the values are spread.",
+    because="(0 + 255) / 2 is 127.5. The mean does not see how far the values are from each other.",
+    A="The white half is much brighter than grey: it makes up for the black one.",
+    B="The black half is much darker than grey: it takes away what the white one adds.",
 )
 def q2():
     return "C"
