@@ -242,6 +242,7 @@ def test_digest_covers_what_the_lesson_reads_from_other_notebooks(project):
 def test_code_of_a_module_is_what_decides_what_it_does():
     source = 'x = "# no comment"  # a comment\n\n\ndef f():\n    """Doc."""\n    return f"{x} # {1}"\n'
     assert build.code_of(source) == 'x = "# no comment"\ndef f():\n    return f"{x} # {1}"'
+    assert build.code_of('class Odd(ValueError):\n    """Doc."""\n') == "class Odd(ValueError):\n    ..."
 
 
 @pytest.mark.parametrize(

@@ -169,6 +169,8 @@ def code_of(source: str) -> str:
             first = node.body[0] if node.body else None
             if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and type(first.value.value) is str:
                 lines[first.lineno - 1 : first.end_lineno] = [""] * (first.end_lineno - first.lineno + 1)
+                if len(node.body) == 1 and first.col_offset:  # a class or function must have a body
+                    lines[first.lineno - 1] = " " * first.col_offset + "..."
     return "\n".join(line.rstrip() for line in lines if line.strip())
 
 
