@@ -42,6 +42,7 @@ LESSONS = ROOT / "lessons"
 NOTEBOOKS = ROOT / "notebooks"
 RUN_TIME_STEP_S = 5
 CALIBRATION_ROUNDS, CALIBRATION_S = 72, 1.0  # seconds that the fixed work takes on two cores that do nothing else
+BUSY = 1.5  # a machine that is slower than that is busy with other things
 HANG_S = 600  # a cell that runs longer hangs, however slow the machine
 HEADER = "{{minutes}} · runs in about {{run_time}} s"  # a line of the first cell; the build fills it in
 FURTHER = re.compile(r"^(#{2,6}) (.+?) \{\.further\}$", re.MULTILINE)
@@ -133,8 +134,7 @@ def read_lesson(lesson: Path, run_time_s: int) -> NotebookNode:
         raise LessonError(f"{lesson.name}: its front matter has no course.{min(missing)}: add it as in lesson 01.")
     if not any(HEADER in cell.source.splitlines() for cell in notebook.cells[:2]):
         raise LessonError(f"{lesson.name}: it lacks the line “{HEADER}” below its title: add it as in lesson 01.")
-    estimate = minutes(notebook)
-    course |= {"run_time_s": run_time_s, "minutes": estimate._asdict()}
+    course["run_time_s"] = run_time_s
     notebook.metadata = nbformat.from_dict(
         {
             "course": course,
@@ -143,7 +143,7 @@ def read_lesson(lesson: Path, run_time_s: int) -> NotebookNode:
         }
     )
     notebook.nbformat, notebook.nbformat_minor = 4, 5
-    header = HEADER.replace("{{minutes}}", str(estimate)).replace("{{run_time}}", str(run_time_s))
+    header = HEADER.replace("{{minutes}}", str(minutes(notebook))).replace("{{run_time}}", str(run_time_s))
     seen: dict[str, int] = {}
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
@@ -283,8 +283,13 @@ def slowness() -> float:
     return max(1.0, (time.perf_counter() - start) / CALIBRATION_S)
 
 
-def rounded_run_time(seconds: float, before: int | None) -> int:
-    """Round a run time up to whole steps of 5 s, and keep the one from before if it is at most one step away."""
+def rounded_run_time(seconds: float, before: int | None, slower: float = 1.0) -> int:
+    """Round a run time up to whole steps of 5 s; keep the one from before if it is at most one step away.
+
+    It is also kept if the machine was so slow or busy that this one says little.
+    """
+    if before is not None and slower > BUSY:
+        return before
     steps = max(1, -(-int(seconds + 0.5) // RUN_TIME_STEP_S)) * RUN_TIME_STEP_S
     return before if before is not None and abs(before - steps) <= RUN_TIME_STEP_S else steps
 
@@ -369,11 +374,10 @@ def execute(notebook: NotebookNode, name: str, cache: str | None = None) -> tupl
     return seconds, peak
 
 
-def run(notebook: NotebookNode, name: str) -> tuple[float, float]:
-    """Run a lesson as a learner does the first time, and judge it; return seconds and peak megabytes.
+def run(notebook: NotebookNode, name: str) -> tuple[float, float, float]:
+    """Run a lesson as a learner does the first time, and judge it; return seconds, peak megabytes and `slowness`.
 
-    The cache of features is empty. The time is divided by how much slower this machine is than the one that the
-    budgets were set on.
+    The cache of features is empty. On a slower machine the lesson may take longer in proportion.
 
     Raises
     ------
@@ -391,7 +395,7 @@ def run(notebook: NotebookNode, name: str) -> tuple[float, float]:
         )
     if peak > MEMORY_LIMIT_MB:
         raise LessonError(f"{name}: its kernel took {peak:.0f} MB but may take {MEMORY_LIMIT_MB} MB.")
-    return seconds / slower, peak
+    return seconds, peak, slower
 
 
 def write(notebook: NotebookNode, path: Path) -> None:
@@ -418,9 +422,9 @@ def build(lesson: Path, force: bool = False) -> str | None:
         return reason
     else:
         executed, digest = final, made_from(lesson)
-        seconds, peak = run(executed, lesson.stem)
+        seconds, peak, slower = run(executed, lesson.stem)
         said = f"{lesson.stem}: {seconds:.0f} s, {peak:.0f} MB at most"
-        final = read_lesson(lesson, rounded_run_time(seconds, before))
+        final = read_lesson(lesson, rounded_run_time(seconds, before, slower))
         final.metadata.course |= {"made_from": digest, "outputs": outputs_digest(executed)}
     code = [[cell for cell in notebook.cells if cell.cell_type == "code"] for notebook in (final, executed)]
     for cell, source in zip(*code, strict=True):
@@ -455,7 +459,7 @@ def lesson_table() -> str:
     for lesson, notebook in stored_notebooks():
         title = re.search(r"^# (.+)$", notebook.cells[0].source, re.MULTILINE).group(1)
         course = notebook.metadata.course
-        times = Minutes(**course.minutes)
+        times = minutes(jupytext.read(lesson))
         totals["whole course"] = [a + b for a, b in zip(totals["whole course"], times, strict=True)]
         if on_path := course.get("path") == "short":
             totals["short path"] = [a + b for a, b in zip(totals["short path"], times, strict=True)]
