@@ -40,9 +40,10 @@ def outputs(notebook):
             yield number, output
 
 
-def test_there_are_lessons_and_every_notebook_has_one():
-    assert len(LESSONS) >= 4
-    assert {p.stem for p in LESSONS} == {p.stem for p in build.NOTEBOOKS.glob("*.ipynb")}
+def test_each_lesson_has_a_notebook_and_each_notebook_a_lesson():
+    assert LESSONS
+    difference = {p.stem for p in LESSONS} ^ {p.stem for p in build.NOTEBOOKS.glob("*.ipynb")}
+    assert not difference, "build the lesson, or remove the notebook that has none"
 
 
 def test_notebook_has_the_cells_of_its_lesson(lesson, notebook):
@@ -61,14 +62,15 @@ def test_notebook_is_neither_stale_nor_edited_by_hand(lesson, notebook):
 
 def test_cells_were_executed_once_and_in_order(notebook):
     cells = code_cells(notebook)
-    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    counts = [cell.execution_count for cell in cells]
+    assert counts == list(range(1, len(cells) + 1)), "let the build run it: a notebook is never run by hand"
 
 
 def test_no_stored_error_or_stderr(notebook):
     bad = [(n, o.get("name"), o.output_type) for n, o in outputs(notebook) if o.output_type == "error"]
     bad += [(n, o.get("name"), o.output_type) for n, o in outputs(notebook) if o.get("name") == "stderr"]
     bad += [(n, "warning", o.text[:80]) for n, o in outputs(notebook) if "WARNING" in o.get("text", "")]
-    assert not bad
+    assert not bad, "silence it where it arises: (code cell, stream, kind)"
 
 
 def test_no_stored_figure_is_blank(notebook):
@@ -100,17 +102,19 @@ def test_no_magics_shell_lines_or_trailing_semicolons(notebook):
     # A cell with a bad magic or a failing shell line passes nbval, so neither may be there.
     for number, cell in enumerate(code_cells(notebook), 1):
         ast.parse(cell.source)  # a magic is no Python
-        assert not cell.source.rstrip().endswith(";"), f"code cell {number}"
+        assert not cell.source.rstrip().endswith(";"), f"code cell {number} ends in a semicolon: use plt.show()"
 
 
 def test_cells_are_short(notebook):
     long = {n: len(c.source.splitlines()) for n, c in enumerate(code_cells(notebook), 1)}
-    assert not {n: lines for n, lines in long.items() if lines > 18}
+    long = {n: lines for n, lines in long.items() if lines > 18}
+    assert not long, "divide these code cells, one idea each (number: lines)"
 
 
 def test_nearly_all_cells_are_compared(notebook):
     cells = code_cells(notebook)
-    assert sum(map(is_compared, cells)) / len(cells) >= 0.85
+    compared = sum(map(is_compared, cells)) / len(cells)
+    assert compared >= 0.85, "too many cells have the tag nbval-ignore-output: use `measured=` for what differs"
 
 
 def test_no_path_of_a_machine(notebook):
@@ -122,7 +126,8 @@ def test_no_path_of_a_machine(notebook):
 
 
 def test_notebook_is_small(lesson):
-    assert build.notebook_path(lesson).stat().st_size < 2e6
+    size = build.notebook_path(lesson).stat().st_size
+    assert size < 2e6, "draw fewer or smaller figures"
 
 
 def test_every_lesson_has_its_frame(notebook):
@@ -134,8 +139,8 @@ def test_every_lesson_has_its_frame(notebook):
     assert re.search(times, first + "\n" + notebook.cells[1].source, re.MULTILINE)
     for heading in ("You will learn", "You need", "Predict first", "Trap", "Exercises", "Key points", "Next lesson"):
         assert heading in text, heading
-    assert "show_pipeline(" in code
-    assert code.count("verify(") >= 5
+    assert "show_pipeline(" in code, "show in the first cell where the lesson stands"
+    assert code.count("verify(") >= 5, "hold what the text claims by `verify`"
 
 
 def test_no_heading_is_empty(notebook):
@@ -151,7 +156,7 @@ def test_links_lead_somewhere(notebook, lesson):
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             for target in re.findall(r"\]\((?!https?:|#|attachment:)([^)#]+)", cell.source):
-                assert (build.NOTEBOOKS / target).exists(), target
+                assert (build.NOTEBOOKS / target).exists(), f"{lesson.name} links to {target}, which is not there"
 
 
 def test_run_time_is_within_the_budget(notebook):
