@@ -79,7 +79,8 @@ def cells_again(notebook: IPyNbFile, cells: list[IPyNbCell]) -> list[CellAgain]:
             cell=nbformat.v4.new_code_cell(f"__import__('os').environ.pop('COURSE_STRICT', None)\n{cell.cell.source}"),
             options=defaultdict(bool),  # nothing is compared
         )
-        for cell in sorted(chosen, key=lambda cell: cell.cell_num)
+        # From the last to the first: each finds what it needs as the end of the notebook left it.
+        for cell in sorted(chosen, key=lambda cell: -cell.cell_num)
     ]
 
 
