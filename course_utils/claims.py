@@ -11,31 +11,23 @@ ADVICE = (
 
 
 def verify(claim: str, holds: bool, measured: str = "") -> None:
-    """Print ✔ and the claim if it holds, with what was measured.
-
-    If it does not hold, a notebook that somebody works in prints ✘ and goes on. Scripts, builds and tests (where the
-    environment variable ``COURSE_STRICT`` is set) stop.
+    """Print ✔, the claim and what was measured if it holds; otherwise ✘ in a notebook that somebody works in.
 
     Parameters
     ----------
     claim : str
         One sentence, as a learner would read it.
     holds : bool
-        What was measured, compared with what the sentence says: a Python or NumPy truth value, or an array of one.
+        What was measured, compared with what the sentence says: a truth value, or an array of one.
     measured : str
         The number behind the claim, with its unit, such as ``f"{accuracy:.1%}"``. Tests do not compare it.
 
     Raises
     ------
     AssertionError
-        If the claim does not hold, unless a person works in this notebook.
+        If the claim does not hold in a script or where the environment variable ``COURSE_STRICT`` is set.
     TypeError
         If `holds` is not a single truth value, so that a forgotten comparison cannot pass as true.
-
-    Examples
-    --------
-    >>> verify("two and two make four", 2 + 2 == 4, measured=f"{2 + 2}")
-    ✔ two and two make four · measured 4
     """
     value = holds.item() if getattr(holds, "size", 0) == 1 else holds  # a NumPy truth value becomes Python's
     if not isinstance(value, bool):
@@ -53,20 +45,7 @@ def verify(claim: str, holds: bool, measured: str = "") -> None:
 
 
 def print_measured(what: str, value: str) -> None:
-    """Print a number that differs a little from computer to computer; tests compare only what it is called.
-
-    Parameters
-    ----------
-    what : str
-        What was measured.
-    value : str
-        The number with its unit, such as ``f"{seconds:.1f} s"``.
-
-    Examples
-    --------
-    >>> print_measured("accuracy on the test set", f"{0.893:.1%}")
-    accuracy on the test set · measured 89.3 %
-    """
+    """Print a number, with its unit, that differs a little between computers; tests compare only `what`."""
     print(what + _behind(value))
 
 

@@ -26,17 +26,8 @@ KERNELS = {
 def correlate(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     """Multiply each window of an image with a kernel and add up, without padding: float64 (H − h + 1, W − w + 1).
 
-    Parameters
-    ----------
-    image : ndarray, shape (H, W) or (H, W, channels)
-        Any number type and range.
-    kernel : ndarray, shape (h, w) or (h, w, channels)
-        A slice for each channel of the image. Not flipped, as in OpenCV and Keras.
-
-    Raises
-    ------
-    ValueError
-        If their axes or channels do not fit together, or the kernel is larger than the image.
+    An image (H, W, channels) takes a kernel (h, w, channels). The kernel is not flipped, as in OpenCV and Keras. Raises
+    ValueError if their axes or channels do not fit together, or the kernel is larger than the image.
     """
     image, kernel = np.asarray(image, float), np.asarray(kernel, float)
     if image.ndim not in (2, 3) or kernel.ndim != image.ndim or kernel.shape[2:] != image.shape[2:]:
@@ -165,10 +156,7 @@ def show_receptive_fields(image: np.ndarray, fields: Mapping[str, int], centre: 
 
 
 def kernel_explorer(image: np.ndarray) -> ipywidgets.Widget:
-    """Return nine boxes to type a 3 × 3 kernel into, with a grey uint8 image and its feature map beside them.
-
-    Without a running kernel, a sentence asks to run the cell.
-    """
+    """Return nine boxes to type a 3 × 3 kernel into, with a grey uint8 image and its feature map beside them."""
     image = np.asarray(image)
     start = "left to right"
     preset = ipywidgets.Dropdown(options=list(KERNELS), value=start, description="start from")

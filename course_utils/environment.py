@@ -249,13 +249,7 @@ def checks() -> list[Check]:
 
 
 def report() -> list[Check]:
-    """Print a line for each check, and under each that is not OK the command that mends it on this computer.
-
-    Returns
-    -------
-    list of Check
-        What was printed, so that a lesson can go on from it.
-    """
+    """Print a line for each check, with the command that repairs it if it is not OK, and return the checks."""
     found = checks()
     width = max(len(check.what) for check in found)
     for check in found:

@@ -13,26 +13,19 @@ def bootstrap_interval(
     level: float = 0.95,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """Return the percentile bootstrap interval of a score.
+    """Return the percentile bootstrap interval of a score; with few groups (ten, say) it is rather too narrow.
 
     Parameters
     ----------
     statistic : callable
-        Gets the resampled rows of each column and returns a number, such as ``sklearn.metrics.f1_score``.
+        Gets the resampled rows of each column and returns a number, such as ``sklearn.metrics.f1_score``. Resamples for
+        which it is not finite are left out.
     *columns : ndarray
         Each with first axis n, such as true labels and predictions; resampled together.
-    groups : ndarray, optional
-        (n,), the module, patient or film of each row. Whole groups are resampled: rows of one group resemble each
-        other.
-    repeats : int
-        Number of resamples. Those in which the statistic is not finite are left out.
+    groups : ndarray, shape (n,), optional
+        The module, patient or film of each row, resampled as a whole: rows of one group resemble each other.
     level : float
         Fraction of the resampled scores inside the interval, between 0 and 1.
-
-    Returns
-    -------
-    (float, float)
-        With few groups (ten, say) the interval is rough, and rather too narrow.
 
     Raises
     ------
@@ -71,26 +64,10 @@ def bootstrap_interval(
 
 
 def reliability(probabilities: np.ndarray, labels: np.ndarray, bins: int = 10) -> tuple[np.ndarray, ...]:
-    """Return for each bin of probabilities the mean prediction and the observed frequency.
+    """Return for each bin that is not empty its mean prediction, its fraction of class 1 and its number of images.
 
-    Parameters
-    ----------
-    probabilities : ndarray
-        (n,), of class 1, in 0…1.
-    labels : ndarray
-        (n,), 0 or 1.
-    bins : int
-        Number of bins of equal width. A probability on a border counts for the upper bin, 1 for the last.
-
-    Returns
-    -------
-    predicted, observed, counts : ndarray
-        For each bin that is not empty, from the lowest: mean probability, fraction of class 1, number of images.
-
-    Raises
-    ------
-    ValueError
-        If there is no probability, one leaves 0…1, a label is neither 0 nor 1, or the lengths differ.
+    `probabilities` (n,) in 0…1 are those of class 1, `labels` (n,) are 0 or 1, else ValueError. The bins have equal
+    width; a probability on a border counts for the upper one, 1 for the last.
     """
     probabilities, labels = _checked(probabilities, labels)
     place = np.minimum((probabilities * bins).astype(int), bins - 1)
@@ -103,9 +80,9 @@ def reliability(probabilities: np.ndarray, labels: np.ndarray, bins: int = 10) -
 def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray, bins: int = 10) -> float:
     """Return how far probabilities are from the observed frequencies, on average over the images: 0…1.
 
-    Arguments and errors as in `reliability`. It is above 0 even for a calibrated model, the more so the fewer images
-    there are. After M. P. Naeini, G. Cooper, M. Hauskrecht: Obtaining well calibrated probabilities using Bayesian
-    binning, AAAI 2015, here for the probability of class 1.
+    Arguments and errors as in `reliability`. Above 0 even for a calibrated model, the more so the fewer images there
+    are. After M. P. Naeini, G. Cooper, M. Hauskrecht: Obtaining well calibrated probabilities using Bayesian binning,
+    AAAI 2015, here for the probability of class 1.
     """
     said, happened, counts = reliability(probabilities, labels, bins)
     return float(np.sum(counts * np.abs(said - happened)) / np.sum(counts))

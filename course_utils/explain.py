@@ -17,28 +17,21 @@ _AT_ONCE = 8  # images whose intermediate results are kept in memory together
 def grad_cam(
     model: "keras.Model", image: np.ndarray, layer: str | None = None, class_index: int | None = None
 ) -> np.ndarray:
-    """Return how strongly each position of a layer's feature maps speaks for a class.
+    """Return how strongly each position of a layer's feature maps speaks for a class: float32 (h, w) or (n, h, w) ≥ 0.
 
-    The last activation of the model (softmax or sigmoid) is left out meanwhile: its gradient vanishes where the model
-    is sure.
+    The last activation of the model (softmax or sigmoid) is left out: its gradient vanishes where the model is sure.
 
     Parameters
     ----------
     model : keras.Model
-        With one input and one output (n, classes), or (n, 1) for two classes. The layer may lie in a model inside of
-        it.
+        With one input and one output (n, classes), or (n, 1) for two classes.
     image : ndarray
         (H, W, channels) or (n, H, W, channels), preprocessed as the model wants it.
     layer : str, optional
-        Name of a layer whose output is feature maps (h, w, channels); by default the last such layer.
+        Name of a layer, also in a model inside of this one, whose output is feature maps (h, w, channels); by default
+        the last such layer.
     class_index : int, optional
         The class that is explained, by default the predicted one. With one output, 1 is the class for which it stands.
-
-    Returns
-    -------
-    ndarray
-        float32 (h, w) or (n, h, w), 0 or more, in the resolution of the feature maps. Zeros if nothing speaks for the
-        class.
 
     Raises
     ------
@@ -84,23 +77,10 @@ def show_grad_cam(
     columns: int = 4,
     height: float = 2.6,
 ) -> None:
-    """Show images in grey with a heat map over each: dark where it is 0, bright yellow at its own maximum.
+    """Show uint8 images in grey with a heat map (h, w) over each: dark where it is 0, bright yellow at its own maximum.
 
-    A map is drawn as blocks, so that it looks no finer than it is, and each has its own scale.
-
-    Parameters
-    ----------
-    images : sequence of ndarray
-        Each uint8 in 0…255, of shape (H, W) or (H, W, 3).
-    heat_maps : sequence of ndarray
-        One for each image: (h, w), 0 or more, as `grad_cam` returns it.
-    height : float
-        Height of one row in inches.
-
-    Raises
-    ------
-    ValueError
-        If the numbers of images, maps and titles differ, or there is none.
+    A map is drawn as blocks, so that it looks no finer than it is. `height` is that of a row in inches. Raises
+    ValueError if the numbers of images, maps and titles differ, or there is no image.
     """
     counts = [len(images), len(heat_maps), len(images if titles is None else titles)]
     if len(set(counts)) > 1 or not counts[0]:

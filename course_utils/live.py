@@ -9,16 +9,10 @@ _TICK = 0.1  # seconds between two texts in a terminal, at least
 
 
 class LiveLine:
-    """A line that changes while work goes on and says in the end what it said in the beginning.
+    """A line that changes while work goes on and says in the end what it said in the beginning, `resting`.
 
     So the stored output of a notebook cell is the same after every run, which the notebook tests need. In a terminal
-    the line appears on stderr after 2 s and is wiped in the end; where stderr is a file, nothing is written. In a
-    ``with`` statement the line rests when the block ends, however it ends.
-
-    Parameters
-    ----------
-    resting : str
-        What the line says at the beginning and in the end.
+    the line appears on stderr after 2 s and is wiped in the end; where stderr is a file, nothing is written.
     """
 
     def __init__(self, resting: str) -> None:

@@ -20,17 +20,8 @@ def show_images(
 ) -> None:
     """Show images in a grid, each with its true brightness.
 
-    Parameters
-    ----------
-    images : sequence of ndarray
-        Each (H, W), (H, W, 1) or (H, W, 3): uint8 in 0…255, or float in 0…1.
-    height : float
-        Height of one row in inches.
-
-    Raises
-    ------
-    ValueError
-        If there is no image, the number of titles differs, or an image of floats leaves 0…1.
+    Each is (H, W), (H, W, 1) or (H, W, 3), uint8 in 0…255 or float in 0…1; `height` is that of a row in inches. Raises
+    ValueError if there is no image, the number of titles differs, or an image of floats leaves 0…1.
     """
     images = [np.asarray(image) for image in images]
     if not images:
@@ -60,15 +51,7 @@ def show_images(
 def show_pipeline(here: str) -> None:
     """Draw the six steps of image recognition and mark the one(s) this lesson is about.
 
-    Parameters
-    ----------
-    here : str
-        One or several of `STEPS`, separated by spaces, such as ``"acquire preprocess"``.
-
-    Raises
-    ------
-    ValueError
-        If a word is not one of `STEPS`.
+    `here` names one or several of `STEPS`, separated by spaces, such as ``"acquire preprocess"``, else ValueError.
     """
     marked = here.split()
     if unknown := [word for word in marked if word not in STEPS]:
@@ -97,17 +80,8 @@ def show_pipeline(here: str) -> None:
 def show_pixel_values(patches: Sequence[np.ndarray], titles: Sequence[str], size: float = 5.0) -> None:
     """Show small grey images side by side, each pixel with its number written into it.
 
-    Parameters
-    ----------
-    patches : sequence of ndarray
-        Each (H, W) with integers in 0…255 and at most 20 pixels a side.
-    size : float
-        Width of one patch in inches.
-
-    Raises
-    ------
-    ValueError
-        If there is no patch, the number of titles differs, or a patch is not a small grey image.
+    Each patch is (H, W) in 0…255 with at most 20 pixels a side, and `size` inches wide. Raises ValueError if one is
+    not, or there is not one title for each.
     """
     if not patches or len(patches) != len(titles):
         raise ValueError(
@@ -134,10 +108,7 @@ def show_pixel_values(patches: Sequence[np.ndarray], titles: Sequence[str], size
 
 
 def plot_bars(values: Mapping[str, float], label: str, marked: Sequence[str] = ()) -> None:
-    """Plot one horizontal bar per name, in the order given; those of `marked` names in the second colour.
-
-    Raises ValueError if there is nothing to draw or a marked name is not in `values`.
-    """
+    """Plot one horizontal bar per name, in the order given; those of `marked` names in the second colour."""
     if not values:
         raise ValueError("plot_bars got no value: pass a dictionary with at least one name and its number.")
     if unknown := [name for name in marked if name not in values]:

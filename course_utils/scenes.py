@@ -32,17 +32,14 @@ def digit_scenes(
     max_iou: float = 0.1,
     clutter: int = 4,
 ) -> Scenes:
-    """Compose images for object detection: digits of several sizes on photographed brick, grass and gravel.
+    """Compose `count` images for object detection: digits of several sizes on photographed brick, grass and gravel.
 
-    Each image is a crop of a texture, with clutter (scraps of digits, 10 × 10 pixels) and whole digits over it, bright,
-    at random places and between 0.9 and 2 times their own size. Scenes of two splits share neither digits nor texture:
-    the digits are those of the split, and each split has its own columns of the texture photos.
+    Each is a crop of a texture, with clutter (scraps of digits, 10 × 10 pixels) and whole digits over it, bright, at
+    random places and between 0.9 and 2 times their own size. Scenes of two splits share neither digits nor texture.
 
     Parameters
     ----------
     split : {"train", "validation", "test"}
-    count : int
-        Number of images.
     size : int
         Height and width in pixels, at least 64. Where a texture is too small for it, it is mirrored.
     digits_per_image : (int, int)

