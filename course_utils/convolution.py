@@ -1,5 +1,6 @@
 """Convolution by hand and its figures, as lesson 03 derives them."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 import cv2
@@ -9,6 +10,8 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.patches import Rectangle
 from numpy.lib.stride_tricks import sliding_window_view
+
+from course_utils.plots import Explorer, image_grid
 
 _INK = "#0072B2"
 _MARK = "#D55E00"
@@ -77,10 +80,8 @@ def _draw_numbers(axis, values: np.ndarray, title: str, colours, low: float, hig
     axis.set_title(title)
     axis.set_axis_off()
     for (row, column), value in np.ndenumerate(values):
-        dark = sum(colours((value - low) / (high - low))[:3]) < 1.5
-        axis.text(
-            column, row, f"{value:g}".replace("-", "−"), ha="center", va="center", color="white" if dark else "black"
-        )
+        ink = "white" if sum(colours((value - low) / (high - low))[:3]) < 1.5 else "black"
+        axis.text(column, row, f"{value:g}".replace("-", "−"), ha="center", va="center", color=ink)
 
 
 def show_steps(settings: Sequence[tuple[int, int, int, int]]) -> None:
@@ -88,22 +89,19 @@ def show_steps(settings: Sequence[tuple[int, int, int, int]]) -> None:
     _, axes = plt.subplots(1, len(settings), figsize=(4.2 * len(settings), 4.6), squeeze=False)
     for axis, (size, kernel, stride, padding) in zip(axes.flat, settings, strict=True):
         total = size + 2 * padding
-        for row in range(total):
-            for column in range(total):
-                inside = padding <= row < padding + size and padding <= column < padding + size
-                face = "#CFE3F0" if inside else "white"
-                axis.add_patch(Rectangle((column, row), 1, 1, fc=face, ec="#888888", ls="-" if inside else ":"))
+        for row, column in np.ndindex(total, total):
+            inside = padding <= row < padding + size and padding <= column < padding + size
+            face, line = ("#CFE3F0", "-") if inside else ("white", ":")
+            axis.add_patch(Rectangle((column, row), 1, 1, fc=face, ec="#888888", ls=line))
         stops = range(0, total - kernel + 1, stride)
-        for row in stops:
-            for column in stops:
-                axis.plot(column + 0.5, row + 0.5, "o", color=_INK)
+        for row, column in itertools.product(stops, stops):
+            axis.plot(column + 0.5, row + 0.5, "o", color=_INK)
         axis.add_patch(Rectangle((0, 0), kernel, kernel, fill=False, ec=_MARK, lw=3.5))
         last = stops[-1]
         axis.add_patch(Rectangle((last, last), kernel, kernel, fill=False, ec=_MARK, lw=3.5, ls="--"))
         axis.set(xlim=(-0.2, total + 0.2), ylim=(total + 0.2, -0.2), aspect="equal")
-        axis.set_title(
-            f"kernel {kernel}, stride {stride}, padding {padding}\n{size}×{size} → {len(stops)}×{len(stops)}"
-        )
+        result = f"{size}×{size} → {len(stops)}×{len(stops)}"
+        axis.set_title(f"kernel {kernel}, stride {stride}, padding {padding}\n{result}")
         axis.set_axis_off()
 
 
@@ -120,16 +118,10 @@ def show_feature_maps(
     `height` is that of a row in inches.
     """
     maps = [np.asarray(values) for values in maps]
-    columns = min(columns, len(maps))
-    rows = -(-len(maps) // columns)
     aspect = max(values.shape[1] / values.shape[0] for values in maps)
-    _, axes = plt.subplots(rows, columns, figsize=(columns * height * aspect, rows * (height + 0.35)), squeeze=False)
-    for axis in axes.flat:
-        axis.set_axis_off()
-    for axis, values, title in zip(axes.flat, maps, titles, strict=False):
+    for axis, values in zip(image_grid(len(maps), titles, columns, height, aspect), maps, strict=True):
         span = limit or _limit(values)
         axis.imshow(values, cmap="RdBu", vmin=-span, vmax=span)
-        axis.set_title(title)
 
 
 def _limit(values: np.ndarray) -> float:
@@ -161,9 +153,7 @@ def kernel_explorer(image: np.ndarray) -> ipywidgets.Widget:
     start = "left to right"
     preset = ipywidgets.Dropdown(options=list(KERNELS), value=start, description="start from")
     rectify = ipywidgets.Checkbox(value=False, description="ReLU", indent=False)
-    boxes = [
-        ipywidgets.FloatText(value=value, layout={"width": "64px"}) for value in np.asarray(KERNELS[start], float).flat
-    ]
+    boxes = [ipywidgets.FloatText(value=value, layout={"width": "64px"}) for value in np.ravel(KERNELS[start])]
     response = ipywidgets.Image(format="png", width=image.shape[1])
 
     def update(_change: object = None) -> None:
@@ -172,7 +162,7 @@ def kernel_explorer(image: np.ndarray) -> ipywidgets.Widget:
         response.value = _coloured_png(np.maximum(values, 0) if rectify.value else values)
 
     def fill(change: dict) -> None:
-        for box, value in zip(boxes, np.asarray(KERNELS[change["new"]], float).flat, strict=True):
+        for box, value in zip(boxes, np.ravel(KERNELS[change["new"]]), strict=True):
             box.value = value
 
     for control in (*boxes, rectify):
@@ -181,14 +171,7 @@ def kernel_explorer(image: np.ndarray) -> ipywidgets.Widget:
     update()
     grid = ipywidgets.GridBox(boxes, layout={"grid_template_columns": "repeat(3, 72px)"})
     original = ipywidgets.Image(value=cv2.imencode(".png", image)[1].tobytes(), format="png", width=image.shape[1])
-    return _Explorer([ipywidgets.VBox([preset, grid, rectify]), original, response])
-
-
-class _Explorer(ipywidgets.HBox):
-    """A row of widgets that a page without a kernel shows as one sentence, not as its Python representation."""
-
-    def __repr__(self) -> str:
-        return "Kernel explorer: run this cell to use it."
+    return Explorer("Kernel explorer", [ipywidgets.VBox([preset, grid, rectify]), original, response])
 
 
 def _coloured_png(values: np.ndarray) -> bytes:

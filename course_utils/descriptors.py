@@ -73,7 +73,7 @@ def lbp_histograms(images: np.ndarray, radius: int = 1) -> np.ndarray:
 
 
 def intensity_statistics(images: np.ndarray) -> np.ndarray:
-    """Describe each grey image (n, H, W) by mean, standard deviation and `PERCENTILES`, in its units: float64 (n, 9)."""
+    """Describe each grey image (n, H, W) by mean, standard deviation and `PERCENTILES`, in its unit: float64 (n, 9)."""
     images = _grey(images, "intensity_statistics")
     values = images.reshape(len(images), -1)
     places = [round(share / 100 * (values.shape[1] - 1)) for share in PERCENTILES]

@@ -14,6 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from numpy.lib.stride_tricks import sliding_window_view
 
+from course_utils.plots import Explorer
+
 FORMATS = ("corners", "corner and size", "centre, relative")
 _TRUTH, _FOUND = "#009E73", "#D55E00"
 
@@ -283,21 +285,17 @@ def show_boxes(
 
 
 def threshold_explorer(
-    images: Sequence[np.ndarray],
-    found: Sequence[Detections],
-    boxes: Sequence[np.ndarray],
-    score: float = 0.5,
-    overlap: float = 0.5,
+    images: Sequence[np.ndarray], found: Sequence[Detections], boxes: Sequence[np.ndarray]
 ) -> ipywidgets.Widget:
     """Return sliders for the threshold of the score and of NMS, with an image beside them that follows.
 
     Green: the objects, `boxes`; orange: what is left of the detections, which `found` holds from before any threshold
     and NMS. Images are uint8, (H, W) or (H, W, 3).
     """
-    options = {"min": 0.0, "max": 1.0, "step": 0.05, "continuous_update": False}
+    options = {"value": 0.5, "min": 0.0, "max": 1.0, "step": 0.05, "continuous_update": False}
     number = ipywidgets.IntSlider(value=0, min=0, max=len(images) - 1, description="image")
-    score_slider = ipywidgets.FloatSlider(value=score, description="score ≥", **options)
-    overlap_slider = ipywidgets.FloatSlider(value=overlap, description="NMS, IoU >", **options)
+    score_slider = ipywidgets.FloatSlider(description="score ≥", **options)
+    overlap_slider = ipywidgets.FloatSlider(description="NMS, IoU >", **options)
     image = ipywidgets.Image(format="png", width=420)
     line = ipywidgets.Label()
 
@@ -311,14 +309,7 @@ def threshold_explorer(
     for control in (number, score_slider, overlap_slider):
         control.observe(update, "value")
     update()
-    return _Explorer([ipywidgets.VBox([number, score_slider, overlap_slider, line]), image])
-
-
-class _Explorer(ipywidgets.HBox):
-    """A row of widgets that a page without a kernel shows as one sentence, not as its Python representation."""
-
-    def __repr__(self) -> str:
-        return "Threshold explorer: run this cell to use it."
+    return Explorer("Threshold explorer", [ipywidgets.VBox([number, score_slider, overlap_slider, line]), image])
 
 
 def _drawn(image: np.ndarray, truth: np.ndarray, said: Detections) -> bytes:

@@ -53,11 +53,7 @@ def extract_features(
     results = [_stored(file) for file in files]
     line = LiveLine(f"{len(images):,} images through the network, once")
     if unknown := [number for number, result in enumerate(results) if result is None]:
-        part = (
-            network
-            if len(unknown) == len(files)
-            else keras.Model(network.inputs, [network.outputs[n] for n in unknown])
-        )
+        part = keras.Model(network.inputs, [network.outputs[number] for number in unknown])
         for number, result in zip(unknown, _computed(part, images, preprocess, batch_size, line), strict=True):
             results[number] = result
             with prepared_once(files[number]) as work:

@@ -27,21 +27,9 @@ MEMORY_LIMIT_MB = 2048  # what a lesson's kernel may take: a free Binder gives n
 DISK_NEEDED_GB = 1.0  # solar cells, weights and cached embeddings, with room for downloads
 JUPYTER_START_LIMIT_S = 120  # of waiting; what the other checks take does not count
 CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")  # bytes, where a container limits them
-# The packages that lessons import, in the order of the picture's way; the rest of requirements.txt comes along.
-TAUGHT = (
-    "numpy",
-    "pillow",
-    "opencv-python",
-    "scikit-image",
-    "matplotlib",
-    "scikit-learn",
-    "optuna",
-    "tensorflow-cpu",
-    "tensorflow",
-    "keras",
-    "jupyterlab",
-    "ipywidgets",
-)
+# The packages that lessons import, in the order of an image's way; the rest of requirements.txt comes along.
+TAUGHT = ("numpy", "pillow", "opencv-python", "scikit-image", "matplotlib", "scikit-learn")
+TAUGHT += ("optuna", "tensorflow-cpu", "tensorflow", "keras", "jupyterlab", "ipywidgets")
 
 
 class Check(NamedTuple):
@@ -56,8 +44,7 @@ class Check(NamedTuple):
 def this_python() -> str:
     """Return how to call the running Python from the project's folder, as one word of a command line."""
     executable = Path(sys.executable)
-    with_root = executable.is_relative_to(ROOT)
-    text = str(executable.relative_to(ROOT)) if with_root else str(executable)
+    text = str(executable.relative_to(ROOT) if executable.is_relative_to(ROOT) else executable)
     return f'"{text}"' if " " in text else text
 
 
@@ -93,30 +80,28 @@ def pinned_versions() -> dict[str, str]:
 
 def check_packages() -> list[Check]:
     """Is each package there, in the version that the stored outputs were made with? One line for those not taught."""
+    not_set_up = [Check("FAIL", "packages", "this Python was not set up for the course yet", SET_UP)]
     try:
         pins = pinned_versions()
     except ImportError:
-        return [Check("FAIL", "packages", "this Python was not set up for the course yet", SET_UP)]
-    checks, others = [], []
-    for name in sorted(pins, key=lambda n: (TAUGHT.index(n) if n in TAUGHT else len(TAUGHT), n)):
-        pin = pins[name]
-        remedy = f'{this_python()} -m pip install "{name}=={pin}"'
-        try:
-            version = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            checks.append(Check("FAIL", name, f"missing, should be {pin}", remedy))
-            continue
-        if version != pin:
-            found = f"{version}, but the lessons were checked with {pin}"
-            checks.append(Check("WARN", name, found, remedy))
-        elif name in TAUGHT:
-            checks.append(Check("OK", name, version))
-        else:
-            others.append(name)
+        return not_set_up
+    in_order = sorted(pins, key=lambda name: (TAUGHT.index(name) if name in TAUGHT else len(TAUGHT), name))
+    checks = [_check_package(name, pins[name]) for name in in_order]
     if sum(check.status == "FAIL" for check in checks) > MANY_MISSING:
-        return [Check("FAIL", "packages", "this Python was not set up for the course yet", SET_UP)]
-    checks.append(Check("OK", "other packages", f"{len(others)} as pinned in requirements.txt"))
-    return checks
+        return not_set_up
+    shown = [check for check in checks if check.status != "OK" or check.what in TAUGHT]
+    return [*shown, Check("OK", "other packages", f"{len(checks) - len(shown)} as pinned in requirements.txt")]
+
+
+def _check_package(name: str, pin: str) -> Check:
+    remedy = f'{this_python()} -m pip install "{name}=={pin}"'
+    try:
+        version = metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return Check("FAIL", name, f"missing, should be {pin}", remedy)
+    if version != pin:
+        return Check("WARN", name, f"{version}, but the lessons were checked with {pin}", remedy)
+    return Check("OK", name, version)
 
 
 def check_opencv() -> Check:

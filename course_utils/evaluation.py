@@ -1,6 +1,6 @@
 """How good is a classifier, and how sure is that? Intervals and calibration, as lesson 07 derives them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 
@@ -46,15 +46,11 @@ def bootstrap_interval(
     if not 0 < level < 1:
         raise ValueError(f"level is a share above 0 and below 1, such as 0.95, but it is {level}.")
     random = np.random.default_rng(seed)
-    if groups is None:
-        members = np.arange(len(columns[0]))[:, None]
-    else:
-        names = np.asarray(groups)
-        members = [np.flatnonzero(names == name) for name in np.unique(names)]
+    names = np.arange(len(columns[0])) if groups is None else np.asarray(groups)
+    members = [np.flatnonzero(names == name) for name in np.unique(names)]
     values = []
     for _ in range(repeats):
-        drawn = random.integers(0, len(members), len(members))
-        rows = members[drawn, 0] if groups is None else np.concatenate([members[i] for i in drawn])
+        rows = np.concatenate([members[i] for i in random.integers(0, len(members), len(members))])
         values.append(float(statistic(*(column[rows] for column in columns))))
     finite = np.array(values)[np.isfinite(values)]
     if not finite.size:
@@ -69,7 +65,16 @@ def reliability(probabilities: np.ndarray, labels: np.ndarray, bins: int = 10) -
     `probabilities` (n,) in 0…1 are those of class 1, `labels` (n,) are 0 or 1, else ValueError. The bins have equal
     width; a probability on a border counts for the upper one, 1 for the last.
     """
-    probabilities, labels = _checked(probabilities, labels)
+    probabilities, labels = np.asarray(probabilities, np.float64), np.asarray(labels)
+    if probabilities.ndim != 1 or probabilities.shape != labels.shape or not probabilities.size:
+        raise ValueError(
+            f"Probabilities have the shape {probabilities.shape} and labels {labels.shape}: pass one of each for every "
+            "image, the probability being that of class 1."
+        )
+    if not ((probabilities >= 0) & (probabilities <= 1)).all():
+        raise ValueError("A probability lies outside of 0…1: logits go through `scipy.special.expit` first.")
+    if not np.isin(labels, (0, 1)).all():
+        raise ValueError("A label is neither 0 nor 1: with more classes, ask for one class at a time.")
     place = np.minimum((probabilities * bins).astype(int), bins - 1)
     counts = np.bincount(place, minlength=bins)
     used = counts > 0
@@ -86,20 +91,3 @@ def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray, bi
     """
     said, happened, counts = reliability(probabilities, labels, bins)
     return float(np.sum(counts * np.abs(said - happened)) / np.sum(counts))
-
-
-def _checked(probabilities: Sequence | np.ndarray, labels: Sequence | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return both as arrays, or say what is wrong with them."""
-    probabilities, labels = np.asarray(probabilities, np.float64), np.asarray(labels)
-    if probabilities.ndim != 1 or probabilities.shape != labels.shape or not probabilities.size:
-        raise ValueError(
-            f"Probabilities have the shape {probabilities.shape} and labels {labels.shape}: pass one of each for every "
-            "image, the probability being that of class 1."
-        )
-    if not (np.all(probabilities >= 0) and np.all(probabilities <= 1)):
-        raise ValueError(
-            "A probability lies outside of 0…1: logits go through a sigmoid first (`scipy.special.expit`)."
-        )
-    if not np.isin(labels, (0, 1)).all():
-        raise ValueError("A label is neither 0 nor 1: with more classes, ask for one class at a time.")
-    return probabilities, labels

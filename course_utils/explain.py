@@ -4,8 +4,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import matplotlib.pyplot as plt
 import numpy as np
+
+from course_utils.plots import image_grid
 
 if TYPE_CHECKING:
     import keras
@@ -88,20 +89,12 @@ def show_grad_cam(
             f"show_grad_cam got {counts[0]} images, {counts[1]} maps and {counts[2]} titles: "
             "pass at least one image, and one of each for it."
         )
-    columns = min(columns, len(images))
-    rows = -(-len(images) // columns)
-    caption = 0.0 if titles is None else 0.35
-    _, axes = plt.subplots(rows, columns, figsize=(columns * height, rows * (height + caption)), squeeze=False)
-    for axis in axes.flat:
-        axis.set_axis_off()
-    for number, (axis, image, heat) in enumerate(zip(axes.flat, images, heat_maps, strict=False)):
+    for axis, image, heat in zip(image_grid(len(images), titles, columns, height), images, heat_maps, strict=True):
         image, heat = np.asarray(image), np.asarray(heat, np.float32)
         height_px, width_px = image.shape[:2]
         axis.imshow(image, cmap="gray", vmin=0, vmax=255)
         over = {"extent": (-0.5, width_px - 0.5, height_px - 0.5, -0.5), "interpolation": "nearest"}
         axis.imshow(heat / max(float(heat.max()), 1e-12), cmap="inferno", vmin=0, vmax=1, alpha=0.55, **over)
-        if titles is not None:
-            axis.set_title(titles[number])
 
 
 def _flat_layers(model: "keras.Model") -> "list[keras.layers.Layer]":

