@@ -2,7 +2,8 @@
 
 import os
 import re
-import sys
+
+from course_utils.live import in_notebook
 
 ADVICE = (
     "  If you changed something above, you have just found something out. If you changed nothing, run the notebook "
@@ -27,7 +28,7 @@ def verify(claim: str, holds: bool, measured: str = "") -> None:
     AssertionError
         If the claim does not hold in a script or where the environment variable ``COURSE_STRICT`` is set.
     TypeError
-        If `holds` is not a single truth value, so that a forgotten comparison cannot pass as true.
+        If `holds` is not a single truth value: a forgotten comparison must not pass as true.
     """
     value = holds.item() if getattr(holds, "size", 0) == 1 else holds  # a NumPy truth value becomes Python's
     if not isinstance(value, bool):
@@ -38,7 +39,7 @@ def verify(claim: str, holds: bool, measured: str = "") -> None:
     line = claim + _behind(measured)
     if value:
         print(f"✔ {line}")
-    elif _somebody_works_here():
+    elif in_notebook() and not os.environ.get("COURSE_STRICT"):  # which builds and tests set
         print(f"✘ Not so in this run: {line}\n{ADVICE}")
     else:
         raise AssertionError(f"Not so in this run: {line}")
@@ -52,11 +53,3 @@ def print_measured(what: str, value: str) -> None:
 def _behind(measured: str) -> str:
     """Return what follows a sentence; tests/sanitize.cfg cuts it off before outputs are compared."""
     return f" · measured {re.sub(r'(?<=[0-9])%', ' %', measured)}" if measured else ""
-
-
-def _somebody_works_here() -> bool:
-    """Return whether this is a notebook's kernel that neither a build nor a test has started."""
-    ipython = sys.modules.get("IPython")  # a kernel has imported it; a bare Python may not have it
-    return (
-        not os.environ.get("COURSE_STRICT") and getattr(ipython and ipython.get_ipython(), "kernel", None) is not None
-    )

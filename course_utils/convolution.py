@@ -106,11 +106,7 @@ def show_steps(settings: Sequence[tuple[int, int, int, int]]) -> None:
 
 
 def show_feature_maps(
-    maps: Sequence[np.ndarray],
-    titles: Sequence[str],
-    columns: int = 4,
-    height: float = 2.6,
-    limit: float | None = None,
+    maps: Sequence[np.ndarray], titles: Sequence[str], columns: int = 4, height: float = 2.6, limit: float | None = None
 ) -> None:
     """Show arrays (H, W) that may be negative: red below zero, white at zero, blue above.
 

@@ -62,12 +62,10 @@ def digits() -> Digits:
 
 
 # Which split each module of the solar cells belongs to: t(rain), v(alidation) or e (for test), one letter per module in
-# the order of the files. Found once by simulated annealing over all assignments, which made the largest difference
-# between two splits in the fraction of defective cells, of mono cells, and of defective cells within each type as small
-# as it could (under one point), with about 60 % of the cells for training. It is kept as a constant because a search
-# would have to run alike on every machine; tests/test_datasets.py recomputes the fractions from it.
-# The borders inside two long runs are uncertain by up to six cells (`_modules`), so the search kept the modules on
-# both sides of such a border (22 to 27, and 28 to 36) in one split: an error there cannot leak.
+# the order of the files. Found once by simulated annealing, which made the splits differ least in the fractions of
+# defective cells, of mono cells, and of defective cells within each type (by under one point), with about 60 % of the
+# cells for training. The borders inside two long runs are uncertain by up to six cells (`_modules`), so the modules on
+# both sides of such a border (22 to 27, and 28 to 36) are in one split: an error there cannot leak.
 _MODULE_SPLITS = "etettttttvtveeeetvevtttttttttttttttteevtvtve"
 _SPLITS = {"t": "train", "v": "validation", "e": "test"}
 
@@ -116,11 +114,10 @@ def solar_cells() -> Path:
     """Return the folder of the solar-cell photos, ready for ``keras.utils.image_dataset_from_directory``.
 
     2,624 electroluminescence photos, grey, 300 × 300 pixels, as
-    ``{train,validation,test}/{functional,defective}/cellNNNN.png``. A cell counts as defective if the experts' defect
-    probability (0, 1/3, 2/3 or 1) is above 0.5. All cells of one solar module are in one split, because they resemble
-    each other; the modules are inferred from the order of the files. Beside the three folders lies ``manifest.csv``
-    with one line per photo: ``file`` (relative to this folder), ``label``, ``probability``, ``type`` (mono or poly),
-    ``group`` (module, 1 to 44), ``split``. The first call prepares the folder from the package elpv-dataset.
+    ``{train,validation,test}/{functional,defective}/cellNNNN.png``: defective if the experts' probability of a defect
+    (0, 1/3, 2/3 or 1) is above 0.5. All cells of one solar module, which resemble each other, are in one split; the
+    modules are inferred from the order of the files. ``manifest.csv`` beside the folders has for each photo its
+    ``file``, ``label``, ``probability``, ``type`` (mono or poly), ``group`` (module, 1 to 44) and ``split``.
 
     References
     ----------
@@ -131,7 +128,7 @@ def solar_cells() -> Path:
     with prepared_once(target) as work:
         if work is not None:
             source = _installed("elpv_dataset") / "data"
-            lines = []
+            lines = [["file", "label", "probability", "type", "group", "split"]]
             # The bar is for terminals only: in a notebook, what is written to stderr turns red.
             for cell in tqdm(_modules(source), desc="solar cells", unit="photo", delay=2, disable=None):
                 label = "defective" if cell.probability > 0.5 else "functional"
@@ -141,25 +138,15 @@ def solar_cells() -> Path:
                 shutil.copyfile(source / "images" / cell.name, work / file)
                 lines.append([file, label, f"{cell.probability:.4f}", cell.type, cell.group, split])
             with (work / "manifest.csv").open("w", encoding="utf-8", newline="") as file:
-                table = csv.writer(file, lineterminator="\n")  # the same bytes on every system
-                table.writerow(["file", "label", "probability", "type", "group", "split"])
-                table.writerows(lines)
+                csv.writer(file, lineterminator="\n").writerows(lines)  # the same bytes on every system
     return target
 
 
 def read_solar_cells(split: str = "all", size: int = 160) -> Cells:
     """Read photos of solar cells with all that is known of each, in the manifest's order.
 
-    Parameters
-    ----------
-    split : {"train", "validation", "test", "all"}
-    size : int
-        Height and width of the result in pixels, 1 to 300 (the size of the files); shrunk with antialiasing.
-
-    Raises
-    ------
-    ValueError
-        If there is no such split, or the size is not in 1…300.
+    `split` is "train", "validation", "test" or "all"; `size` is the height and width of the result in pixels, 1 to 300
+    (that of the files), shrunk with antialiasing. Other values raise ValueError.
     """
     splits = ("all", *_SPLITS.values())
     if split not in splits:

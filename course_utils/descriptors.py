@@ -14,6 +14,9 @@ _SHOWS_PROGRESS = 500  # images: fewer are described within a second
 def hog_features(images: np.ndarray, cell: int = 7, block: int = 2, orientations: int = 9) -> np.ndarray:
     """Describe each grey image (n, H, W), uint8 or float, by its histograms of oriented gradients (HOG).
 
+    Return float64 (n, blocks down · blocks across · block² · orientations) in 0…1. After N. Dalal, B. Triggs:
+    Histograms of oriented gradients for human detection, CVPR 2005.
+
     Parameters
     ----------
     cell : int
@@ -23,19 +26,10 @@ def hog_features(images: np.ndarray, cell: int = 7, block: int = 2, orientations
     orientations : int
         Bins of a histogram, over 180°.
 
-    Returns
-    -------
-    ndarray, shape (n, blocks down · blocks across · block² · orientations), float64
-        In 0…1.
-
     Raises
     ------
     ValueError
         If the images are not grey ones, or no block fits into them.
-
-    References
-    ----------
-    N. Dalal, B. Triggs: Histograms of oriented gradients for human detection. CVPR 2005.
     """
     images = _grey(images, "hog_features")
     if min(cell, block, orientations) < 1 or min(images.shape[1:]) < cell * block:
@@ -52,12 +46,9 @@ def lbp_histograms(images: np.ndarray, radius: int = 1) -> np.ndarray:
     """Describe each grey uint8 image (n, H, W) by how often each local binary pattern (LBP) occurs: float64 (n, 10).
 
     The fractions of the pixels with 0 to 8 ones in a row on their circle of 8 points, and with any other pattern.
-    `radius`, that of the circle, is in pixels. Raises ValueError if it is below 1 or the images are others.
-
-    References
-    ----------
-    T. Ojala, M. Pietikäinen, T. Mäenpää: Multiresolution gray-scale and rotation invariant texture classification with
-    local binary patterns. IEEE TPAMI 24(7), 2002.
+    `radius`, that of the circle, is in pixels. Raises ValueError if it is below 1 or the images are others. After T.
+    Ojala, M. Pietikäinen, T. Mäenpää: Multiresolution gray-scale and rotation invariant texture classification with
+    local binary patterns, IEEE TPAMI 24(7), 2002.
     """
     images = _grey(images, "lbp_histograms")
     if images.dtype != np.uint8:

@@ -130,11 +130,8 @@ def average_precision(hits: np.ndarray, scores: np.ndarray, count: int, interpol
         How many objects there are, found or not; ValueError if there are none, or fewer than hits.
     interpolated : bool
         False: the precision at each hit, as in ``sklearn.metrics.average_precision_score`` (which counts only the
-        objects that were found). True: the highest precision from there on, as in PASCAL VOC since 2010.
-
-    References
-    ----------
-    M. Everingham et al.: The PASCAL Visual Object Classes (VOC) challenge. IJCV 88(2), 2010.
+        objects that were found). True: the highest precision from there on, as in PASCAL VOC since 2010
+        (M. Everingham et al., IJCV 88(2)).
     """
     hits, scores = np.asarray(hits, bool), np.asarray(scores, np.float64)
     if len(hits) != len(scores) or count < max(1, hits.sum()):
@@ -169,7 +166,7 @@ def average_precisions(
     if len(set(counts)) > 1 or not sum(map(len, labels)):
         raise ValueError(
             f"average_precisions got {counts[0]} images with detections, {counts[1]} with boxes and {counts[2]} with "
-            "labels: pass one of each for a image, and at least one object."
+            "labels: pass one of each for an image, and at least one object."
         )
     result = {}
     for label in np.unique(np.concatenate([np.asarray(of_one, np.int64) for of_one in labels])):
@@ -188,6 +185,8 @@ def sliding_windows(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Cut windows of one size out of ever smaller copies of a grey uint8 image (H, W).
 
+    Return them as uint8 (n, window, window), and their corners in the image itself as float64 (n, 4).
+
     Parameters
     ----------
     window, stride : int
@@ -196,12 +195,6 @@ def sliding_windows(
         Size of the largest copy; above 1 for objects smaller than the window.
     factor : float
         Above 1: how much smaller each copy is than the one before, until a window no longer fits.
-
-    Returns
-    -------
-    patches : ndarray, shape (n, window, window), uint8
-    boxes : ndarray, shape (n, 4), float64
-        The same windows as corners in pixels of the image itself.
 
     Raises
     ------
@@ -229,7 +222,7 @@ def sliding_windows(
         scale /= factor
     if not patches:
         raise ValueError(
-            f"A window of {window} pixels does not fit into a image of {image.shape[0]} × {image.shape[1]} at the "
+            f"A window of {window} pixels does not fit into an image of {image.shape[0]} × {image.shape[1]} at the "
             f"scale {first_scale}: raise first_scale."
         )
     return np.concatenate(patches), np.concatenate(boxes)

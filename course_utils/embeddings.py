@@ -34,17 +34,13 @@ def extract_features(
     Parameters
     ----------
     images : ndarray
-        uint8 (n, H, W, 3) in 0…255, or grey (n, H, W), which is repeated for a network with three channels.
+        uint8 (n, H, W, 3) in 0…255, or grey (n, H, W), which is repeated for a network with three channels; ValueError
+        for others, or if the network takes another size.
     preprocess : callable
         Gets a float32 batch (b, H, W, 3) in 0…255 and returns the network's input, such as
         ``keras.applications.mobilenet_v2.preprocess_input``.
     batch_size : int
         Images at a time: a matter of memory, not of the result.
-
-    Raises
-    ------
-    ValueError
-        If the images are not uint8, there is none, or they have another size than the network takes.
     """
     import keras
 
@@ -69,19 +65,9 @@ def pooled_features_model(
 ) -> "keras.Model":
     """Return a network that pools feature maps of several layers of `base` over all positions; it shares its weights.
 
-    The mean over the positions says how much of a feature an image holds, the maximum whether it is anywhere at all.
-
-    Parameters
-    ----------
-    layer_names : sequence of str
-        Layers whose outputs are feature maps (H, W, channels). Each becomes an output (n, channels × poolings).
-    pooling : sequence of str
-        ``"mean"``, ``"max"`` or both, in the order they are put side by side.
-
-    Raises
-    ------
-    ValueError
-        If `base` has no layer of such a name, or a pooling is unknown.
+    Each layer becomes an output (n, channels × poolings). The mean, ``"mean"``, says how much of a feature an image
+    holds, the maximum, ``"max"``, whether it is anywhere at all; `pooling` names one or both, in the order they are put
+    side by side. Raises ValueError for a layer that `base` does not have, or another pooling.
     """
     import keras
 

@@ -48,6 +48,11 @@ def this_python() -> str:
     return f'"{text}"' if " " in text else text
 
 
+def reinstall(what: str = "-r requirements.txt") -> str:
+    """Return the command that installs again what is there but does not work."""
+    return f"{this_python()} -m pip install --force-reinstall {what}"
+
+
 def for_this_system(linux: str, mac: str, windows: str) -> str:
     """Return the one of three commands that fits the running system."""
     return {"darwin": mac, "win32": windows}.get(sys.platform, linux)
@@ -111,7 +116,7 @@ def check_opencv() -> Check:
     except ImportError as error:
         remedy = for_this_system(
             "sudo apt install libgl1 libglib2.0-0",
-            f"{this_python()} -m pip install --force-reinstall opencv-python",
+            reinstall("opencv-python"),
             "winget install Microsoft.VCRedist.2015+.x64",
         )
         return Check("FAIL", "OpenCV loads", str(error), remedy)
@@ -124,8 +129,7 @@ def check_devices() -> Check:
         tensorflow = importlib.import_module("tensorflow")
         gpus = tensorflow.config.list_physical_devices("GPU")
     except Exception as error:  # whatever a broken installation raises, the report goes on
-        remedy = f"{this_python()} -m pip install --force-reinstall -r requirements.txt"
-        return Check("FAIL", "TensorFlow starts", f"{type(error).__name__}: {error}", remedy)
+        return Check("FAIL", "TensorFlow starts", f"{type(error).__name__}: {error}", reinstall())
     if gpus:
         return Check("OK", "TensorFlow sees", f"the CPU and {len(gpus)} GPU")
     if shutil.which("nvidia-smi"):
@@ -184,10 +188,9 @@ def check_prepared() -> list[Check]:
     for what, module in (("data", "datasets"), ("weights", "weights")):
         try:
             there = importlib.import_module(f"course_utils.{module}").prepared()
+            checks.append(Check("OK", what, "prepared") if there else Check("FAIL", what, "not prepared yet", remedy))
         except ImportError as error:
             checks.append(Check("FAIL", what, f"cannot be looked at: {error}", SET_UP))
-            continue
-        checks.append(Check("OK", what, "prepared") if there else Check("FAIL", what, "not prepared yet", remedy))
     return checks
 
 
@@ -202,23 +205,21 @@ def start_jupyter() -> Callable[[], Check]:
 
     def finish() -> Check:
         end = time.monotonic() + JUPYTER_START_LIMIT_S
+        ended, text = False, ""
         try:
-            while True:
+            while not ended and "is running at" not in text:
+                time.sleep(0.1)
                 ended = server.poll() is not None or time.monotonic() > end  # asked first: then the log is complete
                 log.seek(0)
                 text = log.read()
-                if "is running at" in text:
-                    return Check("OK", "JupyterLab starts", "yes")
-                if ended:
-                    break
-                time.sleep(0.1)
-            last = (text.strip().splitlines() or ["it said nothing"])[-1]
-            remedy = f"{this_python()} -m pip install --force-reinstall -r requirements.txt"
-            return Check("FAIL", "JupyterLab starts", f"no: {last}", remedy)
         finally:
             server.terminate()
             server.wait()
             log.close()
+        if "is running at" in text:
+            return Check("OK", "JupyterLab starts", "yes")
+        last = (text.strip().splitlines() or ["it said nothing"])[-1]
+        return Check("FAIL", "JupyterLab starts", f"no: {last}", reinstall())
 
     return finish
 

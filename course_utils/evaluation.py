@@ -15,6 +15,8 @@ def bootstrap_interval(
 ) -> tuple[float, float]:
     """Return the percentile bootstrap interval of a score; with few groups (ten, say) it is rather too narrow.
 
+    After B. Efron: Bootstrap methods: another look at the jackknife, Annals of Statistics 7(1), 1979.
+
     Parameters
     ----------
     statistic : callable
@@ -31,10 +33,6 @@ def bootstrap_interval(
     ------
     ValueError
         If there is no column, their lengths differ, `level` is out of range, or no resample gives a finite number.
-
-    References
-    ----------
-    B. Efron: Bootstrap methods: another look at the jackknife. Annals of Statistics 7(1), 1979.
     """
     columns = tuple(np.asarray(column) for column in columns)
     lengths = {len(column) for column in (*columns, *(() if groups is None else (groups,)))}
@@ -44,7 +42,7 @@ def bootstrap_interval(
             "with one row for each image."
         )
     if not 0 < level < 1:
-        raise ValueError(f"level is a share above 0 and below 1, such as 0.95, but it is {level}.")
+        raise ValueError(f"level is a fraction above 0 and below 1, such as 0.95, but it is {level}.")
     random = np.random.default_rng(seed)
     names = np.arange(len(columns[0])) if groups is None else np.asarray(groups)
     members = [np.flatnonzero(names == name) for name in np.unique(names)]

@@ -1,8 +1,9 @@
 """Where a network looks: Grad-CAM for any Keras model with convolutions, and its figure. Lesson 07 derives both."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
+from unittest.mock import patch
 
 import numpy as np
 
@@ -21,6 +22,8 @@ def grad_cam(
     """Return how strongly each position of a layer's feature maps speaks for a class: float32 (h, w) or (n, h, w) ≥ 0.
 
     The last activation of the model (softmax or sigmoid) is left out: its gradient vanishes where the model is sure.
+    After R. Selvaraju et al.: Grad-CAM: visual explanations from deep networks via gradient-based localization, ICCV
+    2017.
 
     Parameters
     ----------
@@ -29,20 +32,14 @@ def grad_cam(
     image : ndarray
         (H, W, channels) or (n, H, W, channels), preprocessed as the model wants it.
     layer : str, optional
-        Name of a layer, also in a model inside of this one, whose output is feature maps (h, w, channels); by default
-        the last such layer.
+        Also in a model inside of this one; by default the last whose output is feature maps (h, w, channels).
     class_index : int, optional
-        The class that is explained, by default the predicted one. With one output, 1 is the class for which it stands.
+        By default the predicted class. With one output, 1 is the class for which it stands.
 
     Raises
     ------
     ValueError
-        If the image has another number of axes, there is no such layer or class, or the layer's output is no stack of
-        feature maps or does not lead to the output.
-
-    References
-    ----------
-    R. Selvaraju et al.: Grad-CAM: visual explanations from deep networks via gradient-based localization. ICCV 2017.
+        If there is no such layer or class, or the layer gives no feature maps or does not lead to the output.
     """
     import tensorflow as tf
 
@@ -58,7 +55,8 @@ def grad_cam(
     for start in range(0, len(images), _AT_ONCE):
         # Only what follows the layer is recorded: the layer's output is all that is watched.
         tape = tf.GradientTape(watch_accessed_variables=False)
-        with tape, _recorded(chosen, tape) as seen, _without_last_activation(model):
+        seen: list[tf.Tensor] = []
+        with tape, _recorded(chosen, tape, seen), _without_last_activation(model):
             logits = model(tf.constant(images[start : start + _AT_ONCE]), training=False)
             score = _score(logits, class_index)
         slopes = tape.gradient(score, seen[-1]) if seen else None
@@ -134,10 +132,9 @@ def _score(logits: "tf.Tensor", class_index: int | None) -> "tf.Tensor":
     return tf.reduce_sum(tf.gather(two_sided, chosen, axis=1, batch_dims=1))
 
 
-@contextmanager
-def _recorded(layer: "keras.layers.Layer", tape: "tf.GradientTape") -> "Iterator[list[tf.Tensor]]":
+# `patch` also restores an attribute after an error, and knows whether it was the object's own or its class's.
+def _recorded(layer: "keras.layers.Layer", tape: "tf.GradientTape", seen: list) -> AbstractContextManager:
     """Keep and watch what a layer returns: Keras would build no second model that ends inside of an inner model."""
-    seen = []
     call = layer.call
 
     def call_and_keep(*args, **kwargs):
@@ -145,28 +142,16 @@ def _recorded(layer: "keras.layers.Layer", tape: "tf.GradientTape") -> "Iterator
         tape.watch(seen[-1])
         return seen[-1]
 
-    layer.call = call_and_keep
-    try:
-        yield seen
-    finally:
-        del layer.call  # the class's own is behind it
+    return patch.object(layer, "call", call_and_keep)
 
 
-@contextmanager
-def _without_last_activation(model: "keras.Model") -> Iterator[None]:
+def _without_last_activation(model: "keras.Model") -> AbstractContextManager:
     """Let a model end in its logits: a saturated softmax or sigmoid has no slope."""
     import keras
 
     last = _flat_layers(model)[-1]
-    activation = getattr(last, "activation", None)
     if isinstance(last, keras.layers.Softmax):
-        last.call = lambda inputs, *_, **__: inputs
-    elif activation is not None:
-        last.activation = keras.activations.linear
-    try:
-        yield
-    finally:
-        if isinstance(last, keras.layers.Softmax):
-            del last.call
-        elif activation is not None:
-            last.activation = activation
+        return patch.object(last, "call", lambda inputs, *_, **__: inputs)
+    if getattr(last, "activation", None) is not None:
+        return patch.object(last, "activation", keras.activations.linear)
+    return nullcontext()

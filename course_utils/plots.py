@@ -14,10 +14,7 @@ STEPS = ("acquire", "preprocess", "features", "classify", "predict", "evaluate")
 
 
 def show_images(
-    images: Sequence[np.ndarray],
-    titles: Sequence[str] | None = None,
-    columns: int = 4,
-    height: float = 2.6,
+    images: Sequence[np.ndarray], titles: Sequence[str] | None = None, columns: int = 4, height: float = 2.6
 ) -> None:
     """Show images in a grid, each with its true brightness.
 
@@ -28,7 +25,7 @@ def show_images(
     if not images:
         raise ValueError("show_images got no image: pass a list with at least one array.")
     if titles is not None and len(titles) != len(images):
-        raise ValueError(f"show_images got {len(images)} images but {len(titles)} titles: pass one title a image.")
+        raise ValueError(f"show_images got {len(images)} images but {len(titles)} titles: pass one title for each.")
     for number, image in enumerate(images):
         if image.dtype.kind == "f" and image.size and (image.min() < -1e-6 or image.max() > 1 + 1e-6):
             raise ValueError(
@@ -95,9 +92,8 @@ def show_pixel_values(patches: Sequence[np.ndarray], titles: Sequence[str], size
     for axis, patch, title in zip(axes.flat, patches, titles, strict=True):
         font = min(11.0, 21 * size / max(patch.shape))  # three digits fit into one pixel
         axis.imshow(patch, cmap="gray", vmin=0, vmax=255)
-        axis.set(title=title, xlabel="column", ylabel="row")
-        axis.set_xticks(range(patch.shape[1]))
-        axis.set_yticks(range(patch.shape[0]))
+        rows, columns = map(range, patch.shape)
+        axis.set(title=title, xlabel="column", ylabel="row", xticks=columns, yticks=rows)
         for (row, column), value in np.ndenumerate(patch):
             # Dark numbers on light pixels and the other way round: readable at every grey level.
             colour = "white" if value < 128 else "black"

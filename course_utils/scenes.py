@@ -45,9 +45,7 @@ def digit_scenes(
     digits_per_image : (int, int)
         The smallest and the largest number of digits. A digit that finds no free place is left out.
     max_iou : float
-        Largest intersection over union that the boxes of two digits may have.
-    clutter : int
-        Scraps per image.
+        How far the boxes of two digits may overlap.
 
     Raises
     ------
@@ -86,8 +84,8 @@ def digit_scenes(
                     break
         scenes.images[number] = canvas.round()
         scenes.boxes.append(np.array(boxes).reshape(-1, 4))
-        scenes.labels.append(labels[chosen] if chosen else np.empty(0, np.int64))
         scenes.sources.append(np.array(chosen, np.int64))
+        scenes.labels.append(labels[scenes.sources[-1]])
     return scenes
 
 

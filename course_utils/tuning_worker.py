@@ -35,13 +35,8 @@ def make_head(settings: Mapping[str, Any], seed: int) -> MLPClassifier:
 
     `settings` has its ``width``, the ``rate`` of Adam and ``l2``, the strength of the penalty.
     """
-    return MLPClassifier(
-        (settings["width"],),
-        learning_rate_init=settings["rate"],
-        alpha=settings["l2"],
-        batch_size=64,
-        random_state=seed,
-    )
+    options = {"learning_rate_init": settings["rate"], "alpha": settings["l2"]}
+    return MLPClassifier((settings["width"],), batch_size=64, random_state=seed, **options)
 
 
 def cross_validated(

@@ -56,17 +56,10 @@ _TORCH_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77d
 def imagenet_weights(name: str) -> str:
     """Return a local file with the ImageNet weights of a network, preparing it once.
 
-    Parameters
-    ----------
-    name : {"mobilenet_v2", "vgg16", "efficientnet_lite0"}
-        MobileNetV2 of width 1.0, trained at 224 pixels, or VGG16, both without top layers and for every input size; or
-        EfficientNet-Lite0 for PyTorch, with its top layer of 1,000 classes.
-
-    Returns
-    -------
-    str
-        Path of a ``.weights.h5`` file for ``keras.applications.MobileNetV2(weights=path, include_top=False)`` or
-        ``VGG16`` alike, or of a ``.pth`` file for ``torch.load(path, weights_only=True)``.
+    ``"mobilenet_v2"`` (width 1.0, trained at 224 pixels) and ``"vgg16"``, without top layers and for every input size,
+    are ``.weights.h5`` files for ``keras.applications.MobileNetV2(weights=path, include_top=False)`` or ``VGG16``
+    alike. ``"efficientnet_lite0"``, with its top layer of 1,000 classes, is a ``.pth`` file for
+    ``torch.load(path, weights_only=True)``.
 
     Raises
     ------
