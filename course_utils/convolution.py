@@ -133,12 +133,10 @@ def show_receptive_fields(image: np.ndarray, fields: Mapping[str, int], centre: 
     _, axis = plt.subplots(figsize=(7.6, 5.2))
     axis.imshow(image, vmin=0, vmax=255)
     row, column = centre
-    colours = plt.rcParams["axes.prop_cycle"].by_key()["color"]
     for number, (name, side) in enumerate(fields.items()):
-        colour = colours[number % len(colours)]
         corner = (column - side / 2, row - side / 2)
         axis.add_patch(Rectangle(corner, side, side, fill=False, ec="white", lw=5))
-        axis.add_patch(Rectangle(corner, side, side, fill=False, ec=colour, lw=3, label=f"{name}: {side} px"))
+        axis.add_patch(Rectangle(corner, side, side, fill=False, ec=f"C{number}", lw=3, label=f"{name}: {side} px"))
     axis.legend(loc="center left", bbox_to_anchor=(1.02, 0.5), title="one value sees")
     axis.set(xlabel="column (pixels)", ylabel="row (pixels)")
 

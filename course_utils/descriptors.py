@@ -14,8 +14,8 @@ _SHOWS_PROGRESS = 500  # images: fewer are described within a second
 def hog_features(images: np.ndarray, cell: int = 7, block: int = 2, orientations: int = 9) -> np.ndarray:
     """Describe each grey image (n, H, W), uint8 or float, by its histograms of oriented gradients (HOG).
 
-    Return float64 (n, blocks down · blocks across · block² · orientations) in 0…1. After N. Dalal, B. Triggs:
-    Histograms of oriented gradients for human detection, CVPR 2005.
+    Return float64 (n, blocks down · blocks across · block² · orientations) in 0…1. Raises ValueError if no block fits.
+    After N. Dalal, B. Triggs: Histograms of oriented gradients for human detection, CVPR 2005.
 
     Parameters
     ----------
@@ -25,11 +25,6 @@ def hog_features(images: np.ndarray, cell: int = 7, block: int = 2, orientations
         Side of a block in cells. A block stands at every cell and is normalised by its own length.
     orientations : int
         Bins of a histogram, over 180°.
-
-    Raises
-    ------
-    ValueError
-        If the images are not grey ones, or no block fits into them.
     """
     images = _grey(images, "hog_features")
     if min(cell, block, orientations) < 1 or min(images.shape[1:]) < cell * block:
@@ -84,12 +79,12 @@ def _grey(images: np.ndarray, name: str) -> np.ndarray:
 
 def _described(images: np.ndarray, name: str, describe: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
     """Return what `describe` says of each image, one row each, and show the progress if there are many."""
-    line = LiveLine(f"{name}: {len(images):,} images") if len(images) >= _SHOWS_PROGRESS else None
+    if len(images) < _SHOWS_PROGRESS:
+        return np.array([describe(image) for image in images], np.float64)
     rows = []
-    for number, image in enumerate(images):
-        if line is not None and number % 100 == 0:
-            line.update(f"{number / len(images):.0%}")
-        rows.append(describe(image))
-    if line is not None:
-        line.rest()
+    with LiveLine(f"{name}: {len(images):,} images") as line:
+        for number, image in enumerate(images):
+            if number % 100 == 0:
+                line.update(f"{number / len(images):.0%}")
+            rows.append(describe(image))
     return np.array(rows, np.float64)

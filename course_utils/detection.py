@@ -17,7 +17,6 @@ from numpy.lib.stride_tricks import sliding_window_view
 from course_utils.plots import Explorer
 
 FORMATS = ("corners", "corner and size", "centre, relative")
-_TRUTH, _FOUND = "#009E73", "#D55E00"
 
 
 class Detections(NamedTuple):
@@ -185,7 +184,8 @@ def sliding_windows(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Cut windows of one size out of ever smaller copies of a grey uint8 image (H, W).
 
-    Return them as uint8 (n, window, window), and their corners in the image itself as float64 (n, 4).
+    Return them as uint8 (n, window, window), and their corners in the image itself as float64 (n, 4). Raises ValueError
+    if a window does not fit even once or an argument is out of range.
 
     Parameters
     ----------
@@ -195,11 +195,6 @@ def sliding_windows(
         Size of the largest copy; above 1 for objects smaller than the window.
     factor : float
         Above 1: how much smaller each copy is than the one before, until a window no longer fits.
-
-    Raises
-    ------
-    ValueError
-        If the image is not grey uint8, a window does not fit even once, or a number is out of range.
     """
     image = np.asarray(image)
     if image.ndim != 2 or image.dtype != np.uint8:
@@ -258,7 +253,7 @@ def show_boxes(
     axis: Axes,
     boxes: np.ndarray,
     texts: Sequence[str] | None = None,
-    color: str = _FOUND,
+    color: str = "#D55E00",
     linestyle: str = "-",
     label: str | None = None,
 ) -> None:

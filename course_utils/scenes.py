@@ -36,6 +36,7 @@ def digit_scenes(
 
     Each is a crop of a texture, with clutter (scraps of digits, 10 × 10 pixels) and whole digits over it, bright, at
     random places and between 0.9 and 2 times their own size. Scenes of two splits share neither digits nor texture.
+    Raises ValueError if there is no such split, or a number is out of range.
 
     Parameters
     ----------
@@ -46,11 +47,6 @@ def digit_scenes(
         The smallest and the largest number of digits. A digit that finds no free place is left out.
     max_iou : float
         How far the boxes of two digits may overlap.
-
-    Raises
-    ------
-    ValueError
-        If there is no such split, or a number is out of range.
     """
     if split not in _TEXTURE_COLUMNS:
         raise ValueError(f"The digits have no split called {split!r}: use one of {', '.join(_TEXTURE_COLUMNS)}.")
