@@ -7,7 +7,7 @@ my computer ready?). ``convolution``, ``descriptors``, ``training``, ``embedding
 ``tuning``, ``detection``, ``pytorch``, ``export`` and ``models`` keep what the lessons have shown once. ``audit`` and
 ``report`` are for a folder of your own; ``predict``, ``web_page`` and ``contract`` put a finished model to use.
 
-Import this package before NumPy and TensorFlow: then TensorFlow starts without a word, and two notebooks at once do not
+Import this package before NumPy and TensorFlow: then TensorFlow starts silently, and two notebooks at once do not
 slow each other down.
 """
 

@@ -33,7 +33,7 @@ TAUGHT += ("optuna", "tensorflow-cpu", "tensorflow", "keras", "jupyterlab", "ipy
 
 
 class Check(NamedTuple):
-    """One line of the report: what was looked at, what was found, and the remedy if it is not in order."""
+    """One line of the report: what was looked at, what was found, and the remedy if it is not right."""
 
     status: str  # "OK", "WARN" or "FAIL"
     what: str
