@@ -1,16 +1,13 @@
-"""Helpers of the course on image recognition in Python.
+"""Helpers of the course on image recognition in Python; each module answers one question a learner would ask.
 
-Each module answers one question a learner would ask: ``images`` and ``folders`` (how do I read images?), ``datasets``
-and ``scenes`` (where do the images come from?), ``weights`` (where do the pretrained networks come from?), ``capture``
-(how do I bring my own image in?), ``plots`` (how do I look at it?), ``claims`` (is what the text says true?),
-``exercises`` (is my answer right?), ``progress`` (what have I solved?) and ``environment`` (is my computer ready?).
-``preprocessing``, ``convolution``, ``descriptors`` (features by hand), ``training``, ``embeddings`` (features of frozen
-networks), ``evaluation``, ``explain`` (heat maps), ``tuning``, ``detection``, ``pytorch``, ``export`` and ``models``
-keep what the lessons have shown once. ``audit`` (what is wrong with my folder?) and ``report`` are for images of your
-own; ``predict``, ``web_page`` and ``contract`` (does a program read images as the model wants them?) put a finished
-model to use.
+``images``, ``folders`` (how do I read images?), ``datasets``, ``scenes``, ``weights`` (where do images and pretrained
+networks come from?), ``capture`` (how do I bring my own image in?), ``plots`` (how do I look at it?), ``claims`` (is
+what the text says true?), ``exercises`` (is my answer right?), ``progress`` (what have I solved?), ``environment`` (is
+my computer ready?). ``convolution``, ``descriptors``, ``training``, ``embeddings``, ``evaluation``, ``explain``,
+``tuning``, ``detection``, ``pytorch``, ``export`` and ``models`` keep what the lessons have shown once. ``audit`` and
+``report`` are for a folder of your own; ``predict``, ``web_page`` and ``contract`` put a finished model to use.
 
-Import this package before NumPy and TensorFlow: then TensorFlow starts without a word, and two notebooks at once do not
+Import this package before NumPy and TensorFlow: then TensorFlow starts silently, and two notebooks at once do not
 slow each other down.
 """
 

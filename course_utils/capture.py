@@ -47,11 +47,10 @@ def upload_image(fallback: np.ndarray | str) -> Callable[[], np.ndarray]:
 
 
 def take_photo(fallback: np.ndarray | str, camera: int = 0) -> Callable[[], np.ndarray]:
-    """Show a button that takes a photo, and return a function that gives the current image.
+    """Show a button that takes a photo, and return a function that gives the current image, uint8 (H, W, 3) RGB.
 
-    Only a click switches the camera on, for a moment; running the cell never does. It is the camera of the computer
-    on which Python runs (0 is the first): on Binder, Colab or a server there is none, and the fallback stays; upload a
-    photo there. The current image is `fallback` or the photo, uint8 (H, W, 3) RGB.
+    Only a click switches the camera on, for a moment. It is the camera of the computer on which Python runs (0 is the
+    first): on Binder, Colab or a server there is none, and the fallback stays; upload a photo there.
     """
     button = widgets.Button(description="Take a photo", icon="camera")
     current, show, say = _stage(button, fallback, "The bundled image is used until you take a photo.")

@@ -2,7 +2,8 @@
 
 import os
 import re
-import sys
+
+from course_utils.live import in_notebook
 
 ADVICE = (
     "  If you changed something above, you have just found something out. If you changed nothing, run the notebook "
@@ -11,31 +12,23 @@ ADVICE = (
 
 
 def verify(claim: str, holds: bool, measured: str = "") -> None:
-    """Print ✔ and the claim if it holds, with what was measured.
-
-    If it does not hold, a notebook that somebody works in prints ✘ and goes on. Scripts, builds and tests (where the
-    environment variable ``COURSE_STRICT`` is set) stop.
+    """Print ✔, the claim and what was measured if it holds; otherwise ✘ in a notebook that somebody works in.
 
     Parameters
     ----------
     claim : str
         One sentence, as a learner would read it.
     holds : bool
-        What was measured, compared with what the sentence says: a Python or NumPy truth value, or an array of one.
+        What was measured, compared with what the sentence says: a truth value, or an array of one.
     measured : str
         The number behind the claim, with its unit, such as ``f"{accuracy:.1%}"``. Tests do not compare it.
 
     Raises
     ------
     AssertionError
-        If the claim does not hold, unless a person works in this notebook.
+        If the claim does not hold in a script or where the environment variable ``COURSE_STRICT`` is set.
     TypeError
-        If `holds` is not a single truth value, so that a forgotten comparison cannot pass as true.
-
-    Examples
-    --------
-    >>> verify("two and two make four", 2 + 2 == 4, measured=f"{2 + 2}")
-    ✔ two and two make four · measured 4
+        If `holds` is not a single truth value: a forgotten comparison must not pass as true.
     """
     value = holds.item() if getattr(holds, "size", 0) == 1 else holds  # a NumPy truth value becomes Python's
     if not isinstance(value, bool):
@@ -46,38 +39,17 @@ def verify(claim: str, holds: bool, measured: str = "") -> None:
     line = claim + _behind(measured)
     if value:
         print(f"✔ {line}")
-    elif _somebody_works_here():
+    elif in_notebook() and not os.environ.get("COURSE_STRICT"):  # which builds and tests set
         print(f"✘ Not so in this run: {line}\n{ADVICE}")
     else:
         raise AssertionError(f"Not so in this run: {line}")
 
 
 def print_measured(what: str, value: str) -> None:
-    """Print a number that differs a little from computer to computer; tests compare only what it is called.
-
-    Parameters
-    ----------
-    what : str
-        What was measured.
-    value : str
-        The number with its unit, such as ``f"{seconds:.1f} s"``.
-
-    Examples
-    --------
-    >>> print_measured("accuracy on the test set", f"{0.893:.1%}")
-    accuracy on the test set · measured 89.3 %
-    """
+    """Print a number, with its unit, that differs a little between computers; tests compare only `what`."""
     print(what + _behind(value))
 
 
 def _behind(measured: str) -> str:
     """Return what follows a sentence; tests/sanitize.cfg cuts it off before outputs are compared."""
     return f" · measured {re.sub(r'(?<=[0-9])%', ' %', measured)}" if measured else ""
-
-
-def _somebody_works_here() -> bool:
-    """Return whether this is a notebook's kernel that neither a build nor a test has started."""
-    ipython = sys.modules.get("IPython")  # a kernel has imported it; a bare Python may not have it
-    return (
-        not os.environ.get("COURSE_STRICT") and getattr(ipython and ipython.get_ipython(), "kernel", None) is not None
-    )

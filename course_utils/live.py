@@ -9,23 +9,20 @@ _TICK = 0.1  # seconds between two texts in a terminal, at least
 
 
 class LiveLine:
-    """A line that changes while work goes on and says in the end what it said in the beginning.
+    """A line that changes while work goes on and says in the end what it said in the beginning, `resting`.
 
     So the stored output of a notebook cell is the same after every run, which the notebook tests need. In a terminal
-    the line appears on stderr after 2 s and is wiped in the end; where stderr is a file, nothing is written. In a
-    ``with`` statement the line rests when the block ends, however it ends.
-
-    Parameters
-    ----------
-    resting : str
-        What the line says at the beginning and in the end.
+    the line appears on stderr after 2 s and is wiped in the end; where stderr is a file, nothing is written.
     """
 
     def __init__(self, resting: str) -> None:
         self.resting = resting
-        display = _display_of_jupyter()
-        self._handle = display and display({"text/plain": resting}, raw=True, display_id=True)
-        self._in_terminal = display is None and sys.stderr is not None and sys.stderr.isatty()
+        self._handle = None
+        if in_notebook():
+            from IPython.display import display
+
+            self._handle = display({"text/plain": resting}, raw=True, display_id=True)
+        self._in_terminal = self._handle is None and sys.stderr is not None and sys.stderr.isatty()
         self._next = time.monotonic() + _PATIENCE
         self._written = 0
 
@@ -57,12 +54,7 @@ class LiveLine:
         self._written = len(text)
 
 
-def _display_of_jupyter():
-    """Return IPython's `display` in a kernel, else None. Imports IPython only where a kernel did so already."""
+def in_notebook() -> bool:
+    """Return whether this is the kernel of a notebook. Imports nothing: a kernel has imported IPython already."""
     ipython = sys.modules.get("IPython")
-    # An IPython shell without a kernel is a terminal.
-    if ipython is None or getattr(ipython.get_ipython(), "kernel", None) is None:
-        return None
-    from IPython.display import display
-
-    return display
+    return getattr(ipython and ipython.get_ipython(), "kernel", None) is not None  # a terminal's shell has no kernel

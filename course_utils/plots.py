@@ -6,6 +6,7 @@
 
 from collections.abc import Mapping, Sequence
 
+import ipywidgets
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -13,83 +14,60 @@ STEPS = ("acquire", "preprocess", "features", "classify", "predict", "evaluate")
 
 
 def show_images(
-    images: Sequence[np.ndarray],
-    titles: Sequence[str] | None = None,
-    columns: int = 4,
-    height: float = 2.6,
+    images: Sequence[np.ndarray], titles: Sequence[str] | None = None, columns: int = 4, height: float = 2.6
 ) -> None:
     """Show images in a grid, each with its true brightness.
 
-    Parameters
-    ----------
-    images : sequence of ndarray
-        Each (H, W), (H, W, 1) or (H, W, 3): uint8 in 0…255, or float in 0…1.
-    height : float
-        Height of one row in inches.
-
-    Raises
-    ------
-    ValueError
-        If there is no image, the number of titles differs, or an image of floats leaves 0…1.
+    Each is (H, W), (H, W, 1) or (H, W, 3), uint8 in 0…255 or float in 0…1; `height` is that of a row in inches. Raises
+    ValueError if there is no image, the number of titles differs, or an image of floats leaves 0…1.
     """
     images = [np.asarray(image) for image in images]
     if not images:
         raise ValueError("show_images got no image: pass a list with at least one array.")
     if titles is not None and len(titles) != len(images):
-        raise ValueError(f"show_images got {len(images)} images but {len(titles)} titles: pass one title a image.")
+        raise ValueError(f"show_images got {len(images)} images but {len(titles)} titles: pass one title for each.")
     for number, image in enumerate(images):
         if image.dtype.kind == "f" and image.size and (image.min() < -1e-6 or image.max() > 1 + 1e-6):
             raise ValueError(
                 f"Image {number} holds floats from {image.min():.3g} to {image.max():.3g}: "
                 "show_images expects floats in 0…1, so divide by 255 or cast to uint8 first."
             )
-    columns = min(columns, len(images))
-    rows = -(-len(images) // columns)
     aspect = max(image.shape[1] / image.shape[0] for image in images)
-    caption = 0.35 if titles is not None else 0.0
+    for axis, image in zip(image_grid(len(images), titles, columns, height, aspect), images, strict=True):
+        axis.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=1.0 if image.dtype.kind in "fb" else 255)
+
+
+def image_grid(
+    count: int, titles: Sequence[str] | None, columns: int, height: float, aspect: float = 1.0
+) -> np.ndarray:
+    """Return axes without ticks for `count` images in rows of `height` inches, at most `columns` side by side."""
+    columns = min(columns, count)
+    rows = -(-count // columns)
+    caption = 0.0 if titles is None else 0.35
     _, axes = plt.subplots(rows, columns, figsize=(columns * height * aspect, rows * (height + caption)), squeeze=False)
     for axis in axes.flat:
         axis.set_axis_off()
-    for number, (axis, image) in enumerate(zip(axes.flat, images, strict=False)):
-        top = 1.0 if image.dtype.kind in "fb" else 255
-        axis.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=top)
-        if titles is not None:
-            axis.set_title(titles[number])
+    for axis, title in zip(axes.flat, () if titles is None else titles, strict=False):
+        axis.set_title(title)
+    return axes.flat[:count]
 
 
 def show_pipeline(here: str) -> None:
     """Draw the six steps of image recognition and mark the one(s) this lesson is about.
 
-    Parameters
-    ----------
-    here : str
-        One or several of `STEPS`, separated by spaces, such as ``"acquire preprocess"``.
-
-    Raises
-    ------
-    ValueError
-        If a word is not one of `STEPS`.
+    `here` names one or several of `STEPS`, separated by spaces, such as ``"acquire preprocess"``, else ValueError.
     """
     marked = here.split()
     if unknown := [word for word in marked if word not in STEPS]:
         raise ValueError(f"The pipeline has no step called {unknown[0]!r}: use some of {', '.join(STEPS)}.")
     _, axis = plt.subplots(figsize=(10, 1.2))
     for position, step in enumerate(STEPS):
-        on = step in marked
-        axis.text(
-            position,
-            0,
-            step,
-            ha="center",
-            va="center",
-            weight="bold" if on else "normal",
-            color="white" if on else "#555555",
-            bbox={"boxstyle": "round,pad=0.6", "facecolor": "#0072B2" if on else "#EEEEEE", "edgecolor": "none"},
-        )
+        weight, ink, paper = ("bold", "white", "#0072B2") if step in marked else ("normal", "#555555", "#EEEEEE")
+        box = {"boxstyle": "round,pad=0.6", "facecolor": paper, "edgecolor": "none"}
+        axis.text(position, 0, step, ha="center", va="center", weight=weight, color=ink, bbox=box)
         if position:
-            axis.annotate(
-                "", (position - 0.42, 0), (position - 0.58, 0), arrowprops={"arrowstyle": "->", "color": "#555555"}
-            )
+            arrow = {"arrowstyle": "->", "color": "#555555"}
+            axis.annotate("", (position - 0.42, 0), (position - 0.58, 0), arrowprops=arrow)
     axis.set(xlim=(-0.5, len(STEPS) - 0.5), ylim=(-1, 1))
     axis.set_axis_off()
 
@@ -97,17 +75,8 @@ def show_pipeline(here: str) -> None:
 def show_pixel_values(patches: Sequence[np.ndarray], titles: Sequence[str], size: float = 5.0) -> None:
     """Show small grey images side by side, each pixel with its number written into it.
 
-    Parameters
-    ----------
-    patches : sequence of ndarray
-        Each (H, W) with integers in 0…255 and at most 20 pixels a side.
-    size : float
-        Width of one patch in inches.
-
-    Raises
-    ------
-    ValueError
-        If there is no patch, the number of titles differs, or a patch is not a small grey image.
+    Each patch is (H, W) in 0…255 with at most 20 pixels a side, and `size` inches wide. Raises ValueError if one is
+    not, or there is not one title for each.
     """
     if not patches or len(patches) != len(titles):
         raise ValueError(
@@ -123,9 +92,8 @@ def show_pixel_values(patches: Sequence[np.ndarray], titles: Sequence[str], size
     for axis, patch, title in zip(axes.flat, patches, titles, strict=True):
         font = min(11.0, 21 * size / max(patch.shape))  # three digits fit into one pixel
         axis.imshow(patch, cmap="gray", vmin=0, vmax=255)
-        axis.set(title=title, xlabel="column", ylabel="row")
-        axis.set_xticks(range(patch.shape[1]))
-        axis.set_yticks(range(patch.shape[0]))
+        rows, columns = map(range, patch.shape)
+        axis.set(title=title, xlabel="column", ylabel="row", xticks=columns, yticks=rows)
         for (row, column), value in np.ndenumerate(patch):
             # Dark numbers on light pixels and the other way round: readable at every grey level.
             colour = "white" if value < 128 else "black"
@@ -134,10 +102,7 @@ def show_pixel_values(patches: Sequence[np.ndarray], titles: Sequence[str], size
 
 
 def plot_bars(values: Mapping[str, float], label: str, marked: Sequence[str] = ()) -> None:
-    """Plot one horizontal bar per name, in the order given; those of `marked` names in the second colour.
-
-    Raises ValueError if there is nothing to draw or a marked name is not in `values`.
-    """
+    """Plot one horizontal bar per name, in the order given; those of `marked` names in the second colour."""
     if not values:
         raise ValueError("plot_bars got no value: pass a dictionary with at least one name and its number.")
     if unknown := [name for name in marked if name not in values]:
@@ -147,3 +112,14 @@ def plot_bars(values: Mapping[str, float], label: str, marked: Sequence[str] = (
     axis.bar_label(bars, fmt="{:,.0f}", padding=4)
     axis.invert_yaxis()
     axis.set(xlabel=label, xlim=(0, 1.12 * max(values.values())))
+
+
+class Explorer(ipywidgets.HBox):
+    """A row of widgets that a page without a kernel shows as one sentence, not as its Python representation."""
+
+    def __init__(self, name: str, children: Sequence[ipywidgets.Widget]) -> None:
+        super().__init__(children)
+        self._name = name
+
+    def __repr__(self) -> str:
+        return f"{self._name}: run this cell to use it."

@@ -32,30 +32,21 @@ def digit_scenes(
     max_iou: float = 0.1,
     clutter: int = 4,
 ) -> Scenes:
-    """Compose images for object detection: digits of several sizes on photographed brick, grass and gravel.
+    """Compose `count` images for object detection: digits of several sizes on photographed brick, grass and gravel.
 
-    Each image is a crop of a texture, with clutter (scraps of digits, 10 × 10 pixels) and whole digits over it, bright,
-    at random places and between 0.9 and 2 times their own size. Scenes of two splits share neither digits nor texture:
-    the digits are those of the split, and each split has its own columns of the texture photos.
+    Each is a crop of a texture, with clutter (scraps of digits, 10 × 10 pixels) and whole digits over it, bright, at
+    random places and between 0.9 and 2 times their own size. Scenes of two splits share neither digits nor texture.
+    Raises ValueError if there is no such split, or a number is out of range.
 
     Parameters
     ----------
     split : {"train", "validation", "test"}
-    count : int
-        Number of images.
     size : int
         Height and width in pixels, at least 64. Where a texture is too small for it, it is mirrored.
     digits_per_image : (int, int)
         The smallest and the largest number of digits. A digit that finds no free place is left out.
     max_iou : float
-        Largest intersection over union that the boxes of two digits may have.
-    clutter : int
-        Scraps per image.
-
-    Raises
-    ------
-    ValueError
-        If there is no such split, or a number is out of range.
+        How far the boxes of two digits may overlap.
     """
     if split not in _TEXTURE_COLUMNS:
         raise ValueError(f"The digits have no split called {split!r}: use one of {', '.join(_TEXTURE_COLUMNS)}.")
@@ -89,8 +80,8 @@ def digit_scenes(
                     break
         scenes.images[number] = canvas.round()
         scenes.boxes.append(np.array(boxes).reshape(-1, 4))
-        scenes.labels.append(labels[chosen] if chosen else np.empty(0, np.int64))
         scenes.sources.append(np.array(chosen, np.int64))
+        scenes.labels.append(labels[scenes.sources[-1]])
     return scenes
 
 

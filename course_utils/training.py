@@ -11,10 +11,7 @@ from course_utils.live import LiveLine
 
 
 def live_progress() -> keras.callbacks.Callback:
-    """Return a callback for one ``model.fit`` at a time that shows in one line how far the training is.
-
-    At the end the line says again what it said at the start: the stored output of a cell is the same after every run.
-    """
+    """Return a callback for one ``model.fit`` at a time that shows in a `LiveLine` how far the training is."""
     line = None
 
     def begin(logs: Mapping[str, float] | None = None) -> None:
@@ -37,17 +34,8 @@ def plot_history(
 ) -> None:
     """Plot loss and accuracy over the epochs, training against validation, and mark the lowest validation loss.
 
-    Parameters
-    ----------
-    history : keras.callbacks.History or mapping
-        What ``model.fit`` returned, or its ``.history``; ``val_loss`` and ``val_accuracy`` are drawn if they are there.
-    baseline : float, optional
-        Accuracy in 0…1 of a prediction that does not look at the image, drawn as a dotted line.
-
-    Raises
-    ------
-    ValueError
-        If there is no ``loss`` or no ``accuracy``.
+    `history` is what ``model.fit`` returned, or its ``.history``; ValueError if it lacks ``loss`` or ``accuracy``.
+    `baseline`, drawn as a dotted line, is the accuracy in 0…1 of a prediction that does not look at the image.
     """
     curves = getattr(history, "history", history)
     for name in ("loss", "accuracy"):

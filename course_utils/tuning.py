@@ -11,15 +11,14 @@ def moving_average(losses: Sequence[float], width: int = 5) -> np.ndarray:
     return np.array([np.mean(losses[max(0, end - width) : end]) for end in range(1, len(losses) + 1)])
 
 
-def plot_scores(scores: Mapping[str, Sequence[float]], xlabel: str, height: float = 0.5) -> None:
+def plot_scores(scores: Mapping[str, Sequence[float]], xlabel: str) -> None:
     """Plot one row of dots per setting, one dot per seed, with the mean and two standard errors to both sides.
 
-    `scores` are fractions in 0…1, drawn in %; `height` is that of a row in inches. Raises ValueError if there is no
-    setting.
+    `scores` are fractions in 0…1, drawn in %.
     """
     if not scores:
         raise ValueError("plot_scores got no setting: pass at least one name with its scores.")
-    _, axis = plt.subplots(figsize=(9, 1.2 + height * len(scores)))
+    _, axis = plt.subplots(figsize=(9, 1.2 + 0.5 * len(scores)))
     for row, values in enumerate(scores.values()):
         values = 100 * np.asarray(values, float)
         axis.plot(values, np.full(len(values), row), "o", color="C0", alpha=0.45, markeredgewidth=0)
@@ -28,9 +27,7 @@ def plot_scores(scores: Mapping[str, Sequence[float]], xlabel: str, height: floa
     axis.set(yticks=range(len(scores)), yticklabels=list(scores), ylim=(len(scores) - 0.4, -0.5), xlabel=xlabel)
 
 
-def plot_score_table(
-    scores: np.ndarray, rows: Sequence, columns: Sequence, ylabel: str, xlabel: str, label: str = "accuracy in %"
-) -> None:
+def plot_score_table(scores: np.ndarray, rows: Sequence, columns: Sequence, ylabel: str, xlabel: str) -> None:
     """Plot scores (rows, columns) in 0…1 as a table of colours and numbers in %, the best of each row framed.
 
     Raises ValueError if the table does not have as many rows and columns as there are names.
@@ -41,19 +38,11 @@ def plot_score_table(
     figure, axis = plt.subplots(figsize=(9, 1.4 + 0.55 * len(rows)))
     shown = axis.imshow(scores, cmap="cividis", vmin=0, vmax=100, aspect="auto")
     for row, column in np.ndindex(scores.shape):
-        best = column == scores[row].argmax()
-        color = "black" if scores[row, column] > 55 else "white"
-        axis.text(
-            column,
-            row,
-            f"{scores[row, column]:.0f}",
-            ha="center",
-            va="center",
-            color=color,
-            weight="bold" if best else "normal",
-        )
+        best, score = column == scores[row].argmax(), scores[row, column]
+        look = {"color": "black" if score > 55 else "white", "weight": "bold" if best else "normal"}
+        axis.text(column, row, f"{score:.0f}", ha="center", va="center", **look)
         if best:
             axis.add_patch(plt.Rectangle((column - 0.47, row - 0.46), 0.94, 0.92, fill=False, color="C1", linewidth=3))
     axis.set(xticks=range(len(columns)), xticklabels=columns, yticks=range(len(rows)), yticklabels=rows)
     axis.set(xlabel=xlabel, ylabel=ylabel)
-    figure.colorbar(shown, label=label)
+    figure.colorbar(shown, label="accuracy in %")

@@ -33,34 +33,19 @@ def inputs(data: Mapping[str, np.ndarray], depth: str, fold: int) -> np.ndarray:
 def make_head(settings: Mapping[str, Any], seed: int) -> MLPClassifier:
     """Return an untrained head of one hidden layer.
 
-    `settings` has ``width`` (of the hidden layer), ``rate`` (learning rate of Adam) and ``l2`` (strength of the
-    penalty).
+    `settings` has its ``width``, the ``rate`` of Adam and ``l2``, the strength of the penalty.
     """
-    return MLPClassifier(
-        (settings["width"],),
-        learning_rate_init=settings["rate"],
-        alpha=settings["l2"],
-        batch_size=64,
-        random_state=seed,
-    )
+    options = {"learning_rate_init": settings["rate"], "alpha": settings["l2"]}
+    return MLPClassifier((settings["width"],), batch_size=64, random_state=seed, **options)
 
 
 def cross_validated(
     settings: Mapping[str, Any], data: Mapping[str, np.ndarray], seed: int = 0, epochs: int = EPOCHS
 ) -> Iterator[np.ndarray]:
-    """Train one head per fold, all at the same pace, and yield their scores after every epoch.
+    """Train one head per fold, all at the same pace, and yield after every epoch the area under their ROC curves.
 
-    Parameters
-    ----------
-    settings : mapping
-        As in `make_head`, and ``depth`` as in `inputs`.
-    data : mapping of str to ndarray
-        As in `inputs`, with ``labels`` (n,), 0 or 1, and ``fold`` (n,), the fold that validates each cell.
-
-    Yields
-    ------
-    ndarray
-        float (folds,): the area under the ROC curve on the cells of each fold, from a head trained on all others.
+    That is float (folds,), on the cells of each fold, from a head trained on all others. `settings` is as in
+    `make_head`, with ``depth`` as in `inputs`; `data` as in `inputs`, with ``labels`` (n,), 0 or 1, and ``fold`` (n,).
     """
     labels, fold_of = data["labels"], data["fold"]
     folds = np.unique(fold_of)
@@ -78,8 +63,7 @@ def cross_validated(
 def objective(trial: optuna.Trial, data: Mapping[str, np.ndarray], pause: float = 0.0) -> float:
     """Let an Optuna trial choose its settings, and return its mean score over the folds after the last epoch.
 
-    `data` is as in `cross_validated`; `pause` is a wait in seconds after each epoch. Raises optuna.TrialPruned if the
-    study's pruner stops the trial.
+    `pause` is a wait in seconds after each epoch. Raises optuna.TrialPruned if the study's pruner stops the trial.
     """
     settings = {
         "depth": trial.suggest_categorical("depth", ["early", "middle", "late", "all"]),

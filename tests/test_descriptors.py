@@ -122,7 +122,7 @@ def test_lbp_refuses_floats_and_a_circle_without_neighbours():
 def test_many_pictures_show_how_far_it_is_and_leave_one_line(monkeypatch):
     said = []
 
-    class Line:
+    class Line(descriptors.LiveLine):
         def __init__(self, resting):
             said.append(resting)
 

@@ -239,7 +239,7 @@ def test_an_enlarged_copy_finds_smaller_things(noise):
         ({"image": np.zeros((40, 40))}, "float64"),
         ({"stride": 0}, "at least 1"),
         ({"factor": 1.0}, "factor above 1"),
-        ({"window": 41}, "does not fit into a image of 40 × 40"),
+        ({"window": 41}, "does not fit into an image of 40 × 40"),
     ],
 )
 def test_windows_that_cannot_be_are_refused(change, message):

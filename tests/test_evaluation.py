@@ -64,8 +64,8 @@ def test_draws_without_a_number_are_left_out():
         (([1, 2], [1]), {}, r"lengths \[1, 2\]"),
         (([],), {}, "lengths"),
         (([1, 2],), {"groups": [1]}, "lengths"),
-        (([1, 2],), {"level": 95}, "level is a share"),
-        (([1, 2],), {"level": 0}, "level is a share"),
+        (([1, 2],), {"level": 95}, "level is a fraction"),
+        (([1, 2],), {"level": 0}, "level is a fraction"),
     ],
 )
 def test_interval_says_what_is_wrong(columns, options, message):

@@ -144,11 +144,11 @@ def _in_words(error: Exception, arrived: int) -> Exception:
     import requests
     import urllib3
 
+    if not isinstance(error, requests.RequestException | urllib3.exceptions.HTTPError):
+        return error
     if status := _status(error):
         return FetchError(f"the server answered with status {status}")
-    if isinstance(error, requests.RequestException) and isinstance(error, ValueError):
+    if isinstance(error, ValueError):
         return FetchError("the address is not valid")
-    if isinstance(error, requests.RequestException | urllib3.exceptions.HTTPError):
-        broke = f"the connection broke after {arrived / 1e6:,.1f} MB"
-        return FetchError(broke if arrived else "the server cannot be reached")
-    return error
+    broke = f"the connection broke after {arrived / 1e6:,.1f} MB"
+    return FetchError(broke if arrived else "the server cannot be reached")

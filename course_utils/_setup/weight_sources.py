@@ -20,7 +20,6 @@ _LONGEST = 900.0  # seconds that one source may take, however slowly it advances
 class Official(NamedTuple):
     """The file that Keras itself downloads for ``weights="imagenet", include_top=False``."""
 
-    folder: str
     file: str
     md5: str | None  # Keras gives a hash for VGG16, none for MobileNetV2
     size: int
@@ -37,14 +36,9 @@ class Wheel(NamedTuple):
 
 
 OFFICIAL = {
-    "mobilenet_v2": Official(
-        "mobilenet_v2", "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5", None, 9_406_464
-    ),
+    "mobilenet_v2": Official("mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5", None, 9_406_464),
     "vgg16": Official(
-        "vgg16",
-        "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5",
-        "6d6bbae143d832006294945121d1f1fc",
-        58_889_256,
+        "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5", "6d6bbae143d832006294945121d1f1fc", 58_889_256
     ),
 }
 
@@ -85,7 +79,7 @@ _PIP_OPTIONS += ["--no-input", "--disable-pip-version-check", "--timeout=15", "-
 def official_url(name: str) -> str:
     """Return the address of the official file, on Keras' server or on the mirror ``$COURSE_WEIGHTS_URL``."""
     base = os.environ.get("COURSE_WEIGHTS_URL") or "https://storage.googleapis.com/tensorflow/keras-applications"
-    return f"{base.rstrip('/')}/{OFFICIAL[name].folder}/{OFFICIAL[name].file}"
+    return f"{base.rstrip('/')}/{name}/{OFFICIAL[name].file}"
 
 
 def fetch_official(name: str, scratch: Path) -> Path:
