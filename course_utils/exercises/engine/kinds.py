@@ -101,14 +101,8 @@ class Exercise:
         What to say when the answer is right.
     mistakes : sequence of (wrong answer, str)
         What to tell about this very answer.
-    tolerance : float
-        How far numbers may be off, relative and absolute.
-    dtype : bool
-        Whether an array must also have the dtype of the solution.
-    shape : bool
-        Whether a tuple is the shape of an array, so that the reply may speak of axes.
-    image : bool
-        Whether to draw expected, got and difference when they differ.
+    comparison : bool or float
+        `tolerance`, `dtype`, `shape` and `image` of `difference`; with `image`, a wrong image is drawn too.
     """
 
     how = "replace each `...` with your answer and run the cell again"
@@ -120,10 +114,7 @@ class Exercise:
         hints: Sequence[str] = (),
         remark: str = "",
         mistakes: Sequence[tuple[Any, str]] = (),
-        tolerance: float = 1e-6,
-        dtype: bool = False,
-        shape: bool = False,
-        image: bool = False,
+        **comparison: Any,
     ) -> None:
         self.reference = reference
         self.name = reference.__name__
@@ -131,7 +122,7 @@ class Exercise:
         self.hints = tuple(hints)
         self.remark = remark
         self.mistakes = [Mistake(*mistake) for mistake in mistakes]
-        self.comparison = {"tolerance": tolerance, "dtype": dtype, "shape": shape, "image": image}
+        self.comparison = comparison
 
     def __repr__(self) -> str:
         return f"Exercise {self.name} of {self.lesson}: .check(your answer), .hint(), .solution()"
@@ -171,25 +162,21 @@ class Exercise:
         The status is "correct", "wrong" or "not attempted"; "note" if the course itself is at fault.
         """
         outcome = run_limited(self._judge, (answer,), JUDGING_LIMIT_S)
-        if not outcome.finished:
-            return Feedback(
-                "wrong", f"Looking at your answer took longer than {JUDGING_LIMIT_S:.0f} s: it was stopped."
-            )
         if isinstance(outcome.error, CourseFault):
             return Feedback("note", str(outcome.error))
-        if outcome.error is not None:
-            text = f"Your answer, of type {type(answer).__name__}, cannot be looked at: {one_line(outcome.error)}"
-            return Feedback("wrong", text)
-        return outcome.value
+        if outcome.finished and outcome.error is None:
+            return outcome.value
+        reason = one_line(outcome.error) if outcome.finished else f"it took longer than {JUDGING_LIMIT_S:.0f} s"
+        return Feedback("wrong", f"Your answer, of type {type(answer).__name__}, could not be checked: {reason}.")
 
     def answer_code(self) -> str:
         """Return the solution as a learner would write it into the cell."""
         return _source(self.reference)
 
-    @property
+    @cached_property
     def right_answer(self) -> Any:
         """The answer that the solution gives."""
-        return self.reference
+        return self.reference()
 
     def _judge(self, answer: Any) -> Feedback:
         raise NotImplementedError
@@ -202,7 +189,7 @@ class Exercise:
 
     def _wrong(self, complaint: str, expected: Any, got: Any) -> Feedback:
         """Return the complaint, with images if the exercise is about them."""
-        if self.comparison["image"] and drawable(expected) and drawable(got):
+        if self.comparison.get("image") and drawable(expected) and drawable(got):
             return Feedback("wrong", complaint, expected=expected, got=got)
         return Feedback("wrong", complaint)
 
@@ -213,9 +200,8 @@ class Value(Exercise):
     Parameters
     ----------
     rules : sequence of (callable, wrong answer, str)
-        For open answers, which are not compared with the solution: what to tell if the callable, asked about the
-        answer, does not return true, and an answer for which it does not (or a function without parameters that makes
-        it, if that takes time). They are tried one after the other, after `mistakes`.
+        For open answers, which are not compared with the solution: what an answer must fulfil, one that does not (or a
+        function without parameters that makes it), and what to tell then. Tried in order, after `mistakes`.
     """
 
     def __init__(
@@ -229,10 +215,6 @@ class Value(Exercise):
         super().__init__(reference, mistakes=[*mistakes, *(rule[1:] for rule in rules)], **shared)
         self.rules = tuple(rules)
         self.exact = self.mistakes[: len(mistakes)]
-
-    @cached_property
-    def right_answer(self) -> Any:
-        return self.reference()
 
     def answer_code(self) -> str:
         """Return the body of the solution with its result assigned to the exercise's name."""
@@ -286,20 +268,15 @@ class Model(Value):
                 remedy = " That is what `fit` returns: pass the network itself."
             return Feedback("wrong", f"A Keras model is expected, but this is {short(answer)}.{remedy}")
         if not answer.built:
-            text = "Keras does not know the shapes of this model yet: begin it with `keras.Input(...)`."
-            return Feedback("wrong", text)
+            return Feedback("wrong", "The shapes of this model are not known yet: begin it with `keras.Input(...)`.")
         return self._follow_rules(answer)
 
 
 class Function(Exercise):
     """An exercise whose answer is a function.
 
-    Parameters
-    ----------
-    inputs : callable
-        Returns the argument tuples that both are called with, smallest first: the first that goes wrong is shown.
-    seconds : float
-        How long all calls of a learner's function may take.
+    `inputs` returns the argument tuples that solution and answer are called with, smallest first; all calls of a
+    learner's function together may take so many `seconds`.
     """
 
     def __init__(
@@ -313,6 +290,11 @@ class Function(Exercise):
         super().__init__(reference, **shared)
         self._make_inputs = inputs
         self.seconds = seconds
+
+    @property
+    def right_answer(self) -> Callable:
+        """The solution itself."""
+        return self.reference
 
     @cached_property
     def inputs(self) -> list[tuple]:
@@ -336,11 +318,8 @@ class Function(Exercise):
 
         return register
 
-    def _call(self, function: Callable, arguments: tuple) -> Any:
-        return function(*copy.deepcopy(arguments))  # a function that changes its input must not spoil the next call
-
     def _results(self, function: Callable) -> list[Any]:
-        return [self._call(function, arguments) for arguments in self.inputs]
+        return [_call(function, arguments) for arguments in self.inputs]
 
     def _judge(self, answer: Any) -> Feedback:
         if answer is ... or has_blank_source(answer):
@@ -361,7 +340,8 @@ class Function(Exercise):
         for number, result in enumerate(results):
             if has_blank(result):
                 return self._blank()
-            if complaint := self._difference(number, result):
+            if complaint := difference(expected[number], result, **self.comparison):
+                complaint = f"{self._as_call(number)} goes wrong. {complaint}"
                 return self._wrong(self._named(results, complaint), expected[number], result)
         if len(results) == len(self.inputs):
             return self._correct()
@@ -373,7 +353,7 @@ class Function(Exercise):
 
         def all_calls() -> None:
             for arguments in self.inputs:
-                result = self._call(answer, arguments)
+                result = _call(answer, arguments)
                 with suppress(Exception):  # a copy, or a list that is filled further by the next call looks wrong here
                     result = copy.deepcopy(result)
                 results.append(result)
@@ -381,31 +361,23 @@ class Function(Exercise):
         outcome = run_limited(all_calls, seconds=self.seconds)
         return list(results), outcome
 
-    def _difference(self, number: int, result: Any) -> str | None:
-        if result is None:
-            return f"{self._as_call(number)} gives nothing (None): did you forget `return`?"
-        complaint = difference(self.expected[number], result, reveal=True, where="result", **self.comparison)
-        return complaint and f"{self._as_call(number)} goes wrong. {complaint}"
-
     def _named(self, results: list[Any], complaint: str) -> str:
         """Put the name of the mistake before a complaint, if the results are those of a known one."""
         for mistake in self.mistakes:
             known = self._results(mistake.wrong)
-            if len(results) == len(known) and all(
-                difference(wrong, got, reveal=False, where="result", **self.comparison) is None
-                for wrong, got in zip(known, results, strict=True)
-            ):
+            same = (
+                difference(one, other, **self.comparison) is None for one, other in zip(known, results, strict=True)
+            )
+            if len(results) == len(known) and all(same):
                 return f"{mistake.message}\n{complaint}"
         return complaint
 
     def _unfinished(self, answer: Callable, call: str, outcome: Outcome) -> Feedback:
         """Say why a function gave no result: it did not end, it has a blank, or it raised."""
         code = getattr(answer, "__code__", None)
-        if not outcome.finished and "input" in getattr(code, "co_names", ()):
-            return Feedback("wrong", f"{call} waits at `input()`: the values come as arguments, so leave it out.")
         if not outcome.finished:
-            text = f"{call} did not end within {self.seconds:g} s: does a loop never stop, or is it only slow?"
-            return Feedback("wrong", text)
+            cause = "does a loop never stop, does it wait at `input()`, or is it only slow?"
+            return Feedback("wrong", f"{call} did not end within {self.seconds:g} s: {cause}")
         if isinstance(outcome.error, TypeError) and "ellipsis" in str(outcome.error):
             return self._blank()
         return Feedback("wrong", f"{call} stops with {one_line(outcome.error, code)}")
@@ -428,10 +400,6 @@ class Quiz(Exercise):
         super().__init__(reference, hints=hints, remark=because, mistakes=list(reasons.items()))
         self.reasons = reasons
 
-    @cached_property
-    def right_answer(self) -> str:
-        return self.reference()
-
     @property
     def letters(self) -> list[str]:
         """All options, in their order."""
@@ -447,10 +415,12 @@ class Quiz(Exercise):
         letter = answer.strip(" .()\n").upper() if isinstance(answer, str) else None
         if letter == self.right_answer:
             return self._correct()
-        if letter in self.reasons:
-            return Feedback("wrong", self.reasons[letter])
-        options = ", ".join(self.letters)
-        return Feedback("wrong", f"One letter in quotes is expected, out of {options}; this is {short(answer)}.")
+        options = f"One letter in quotes is expected, out of {', '.join(self.letters)}; this is {short(answer)}."
+        return Feedback("wrong", self.reasons.get(letter, options))
+
+
+def _call(function: Callable, arguments: tuple) -> Any:
+    return function(*copy.deepcopy(arguments))  # a function that changes its input must not spoil the next call
 
 
 def _source(function: Callable) -> str:
