@@ -6,12 +6,13 @@ import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import imagehash
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
@@ -47,8 +48,7 @@ class Finding(NamedTuple):
 class Audit(NamedTuple):
     """What `audit_folder` found; ``print(audit)`` puts it into words.
 
-    Arrays and lists with n entries speak of the images that can be read, in the order in which
-    `course_utils.folders.from_folder` returns them.
+    n is the number of images that can be read, in the order of `course_utils.folders.from_folder`.
     """
 
     folder: Path
@@ -85,18 +85,12 @@ def audit_folder(path: str | Path) -> Audit:
     """
     folders = list_class_folders(path)
     line = LiveLine(f"audit of {_many(len(folders.files), 'file')}")
-    names, labels, images, unreadable = [], [], [], []
-    for file, label, inspected in zip(
-        folders.files, folders.labels, _inspect_all(folders.root, folders.files, line), strict=True
-    ):
-        name = file.relative_to(folders.root).as_posix()
-        if isinstance(inspected, str):
-            unreadable.append((name, inspected))
-        else:
-            names.append(name)
-            labels.append(label)
-            images.append(inspected)
-    labels = np.array(labels, np.int64)
+    every_name = [file.relative_to(folders.root).as_posix() for file in folders.files]
+    looked = list(zip(every_name, folders.labels, _inspect_all(folders.root, folders.files, line), strict=True))
+    unreadable = [(name, reason) for name, _, reason in looked if isinstance(reason, str)]
+    readable = [entry for entry in looked if not isinstance(entry[2], str)]
+    names, images = [name for name, _, _ in readable], [image for _, _, image in readable]
+    labels = np.array([label for _, label, _ in readable], np.int64)
     duplicates = _equal_files(images)
     near, posed = _near_duplicates(images, duplicates, line)
     groups = _connected(len(names), [*_pairs(duplicates), *near])
@@ -125,23 +119,18 @@ def audit_folder(path: str | Path) -> Audit:
 
 
 def sources(audit: Audit, rule: Callable[[Path], str] | None = None, near_duplicates: bool = True) -> np.ndarray:
-    """Return which images must stay together when the folder is split, as `groups` for a splitter of scikit-learn.
+    """Return which images must stay together in a split, int64 (n,): `groups` for a splitter of scikit-learn.
 
     If A looks like B, and the rule says that B was taken with C, all three are one source.
 
     Parameters
     ----------
     rule : callable, optional
-        Gets the path of an image relative to the folder, such as ``Path("brick/brick-07_2.png")``, and returns the
-        name of its source, such as ``path.stem.rpartition("_")[0]``. Images of two classes may share a source.
+        Turns the path of an image relative to the folder into the name of its source, such as
+        ``path.stem.rpartition("_")[0]``. Images of two classes may share a source.
     near_duplicates : bool
-        Whether near duplicates are joined. False if the audit says that nearly all images look alike, as X-rays or
-        the products of one machine do: then only equal files are, and the rule has to know the rest.
-
-    Returns
-    -------
-    ndarray
-        int64 (n,), 0, 1, …, in the order of ``audit.names``.
+        Whether near duplicates are joined. False if nearly all images look alike, as X-rays do: then only equal files
+        are, and the rule has to know the rest.
     """
     pairs = _pairs(audit.duplicates)
     if near_duplicates:
@@ -181,19 +170,14 @@ def _inspect(root: Path, file: Path) -> _Inspected | str:
         return str(error)
     with Image.open(io.BytesIO(data)) as header:
         kind = "JPEG" if header.format == "MPO" else header.format
-        turned = _is_turned(header)
+        turned = False
+        with suppress(Exception):  # unreadable metadata, which `decode_image` ignores as well
+            turned = header.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9)
     grey = Image.fromarray(pixels).convert("L").resize((_THUMBNAIL, _THUMBNAIL), Image.Resampling.LANCZOS)
     thumbnail = np.asarray(grey)
     bits = [str(imagehash.phash(Image.fromarray(pose))) for pose in _poses(thumbnail)]
     hashes = np.array([int(text, 16) for text in bits], np.uint64)
     return _Inspected(hashlib.sha256(data).digest(), kind, turned, pixels.shape[:2], thumbnail, hashes)
-
-
-def _is_turned(header: Image.Image) -> bool:
-    try:
-        return header.getexif().get(0x0112, 1) in range(2, 9)
-    except Exception:  # unreadable metadata, which `decode_image` ignores as well
-        return False
 
 
 def _inspect_all(root: Path, files: Sequence[Path], line: LiveLine) -> list[_Inspected | str]:
@@ -363,9 +347,8 @@ def _class_sizes(class_names: Sequence[str], labels: np.ndarray) -> list[Finding
 
 def _single_images(names: Sequence[str], images: Sequence[_Inspected]) -> list[Finding]:
     """Return what is to be said of images one by one."""
-    short = np.array([min(image.size) for image in images])
-    long = np.array([max(image.size) for image in images])
-    tests = (
+    short, long = (np.array([side(image.size) for image in images]) for side in (min, max))
+    tests = (  # which images, what is wrong with them, what to do
         (
             np.array([image.turned for image in images]),
             "upright only by {its} EXIF orientation",
@@ -407,8 +390,7 @@ def _shortcut(labels: np.ndarray, images: Sequence[_Inspected]) -> list[Finding]
     for label, image in zip(labels, images, strict=True):
         others = tables[image.size, image.format] - Counter([int(label)])
         best = others.most_common(2)
-        clear = bool(best) and (len(best) == 1 or best[0][1] > best[1][1])
-        right += clear and best[0][0] == label
+        right += bool(best) and best[0][0] == label and (len(best) == 1 or best[0][1] > best[1][1])
     if not len(labels) or right / len(labels) < np.bincount(labels).max() / len(labels) + SHORTCUT:
         return []
     message = f"height, width and format alone give away the class of {right / len(labels):.0%} of the images"

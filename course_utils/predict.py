@@ -24,9 +24,7 @@ BATCH = 16  # images in memory at a time
 _PATIENCE_S = 2  # so long a user waits without a progress bar
 
 
-def predict_files(
-    files: Iterable[Path], model: Runner, on_error: Callable[[Path, str], None], batch_size: int = BATCH
-) -> Iterator[Prediction]:
+def predict_files(files: Iterable[Path], model: Runner, on_error: Callable[[Path, str], None]) -> Iterator[Prediction]:
     """Yield a prediction per file, in their order, with one batch of images in memory at a time.
 
     `on_error` is called with each file that cannot be read and a sentence that says why; the others are predicted.
@@ -40,7 +38,7 @@ def predict_files(
                 on_error(file, str(error))
 
     waiting = readable()
-    while batch := list(itertools.islice(waiting, batch_size)):
+    while batch := list(itertools.islice(waiting, BATCH)):
         probabilities = as_two_columns(model.predict(np.stack([image for _, image in batch])))
         for (file, _), row in zip(batch, probabilities, strict=True):
             yield to_prediction(file, row, model.notes)

@@ -14,26 +14,14 @@ WORDS = {"correct": "✔ correct", "wrong": "✘ wrong so far"}
 
 
 def show(lesson: int | None = None) -> None:
-    """Show which exercises of one lesson, or of all, are solved, tried or not attempted.
-
-    Raises
-    ------
-    ValueError
-        If there is no such lesson with exercises.
-    """
+    """Show which exercises of one lesson, or of all, are solved, tried or not attempted."""
     chosen = _chosen(lesson)
     found, note = results.look()
     display(_Table({name: {e: found.get(name, {}).get(e) for e in names} for name, names in chosen.items()}, note))
 
 
 def reset(lesson: int | None = None) -> None:
-    """Forget all results, or those of one lesson, and say how many there were.
-
-    Raises
-    ------
-    ValueError
-        If there is no such lesson with exercises.
-    """
+    """Forget all results, or those of one lesson, and say how many there were."""
     chosen = _chosen(lesson)
     print(results.forget(None if lesson is None else chosen))
 
@@ -81,6 +69,7 @@ def _exercises() -> dict[str, list[str]]:
 
 
 def _chosen(lesson: int | None) -> dict[str, list[str]]:
+    """Return the exercises of one lesson, or of all; raise ValueError if the lesson has none."""
     lessons = _exercises()
     numbers = {name: int(name[-2:]) for name in lessons}
     if lesson is not None and lesson not in numbers.values():

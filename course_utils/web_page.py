@@ -34,13 +34,8 @@ _SIDE = 440  # pixels of the image with the heat map
 def load_explainer(file: Path) -> Callable[[np.ndarray], tuple[Prediction, np.ndarray]]:
     """Load a ``.keras`` model and return a function that predicts and shows where the network looks.
 
-    The function takes uint8 (H, W, 3) RGB and returns a `Prediction` and the image with the heat map of the predicted
-    class over it, as `overlay_heat_map` makes it. Several threads may call it; they wait for each other.
-
-    Raises
-    ------
-    ModelError
-        If the file cannot be used.
+    It turns uint8 (H, W, 3) RGB into a `Prediction` and what `overlay_heat_map` makes of the heat map of the predicted
+    class; several threads may call it. Raises `ModelError` if the file cannot be used.
     """
     if file.suffix != ".keras":
         raise ModelError(f"“{file}” is no .keras file: Grad-CAM needs the layers, which other formats do not show.")

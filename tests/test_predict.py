@@ -187,10 +187,13 @@ def test_predict_files_holds_one_batch(tmp_path):
     assert sum(1 for _ in stream) == 999 and held[0] == predict.BATCH
 
 
-def test_predict_files_independent_of_batch_size(model, folder):
+def test_predict_files_independent_of_batch_size(model, folder, monkeypatch):
     files, _ = find_images([folder])
     runner = load_model(model)
-    results = [list(predict.predict_files(files, runner, print, size)) for size in (1, 2, 16)]
+    results = []
+    for size in (1, 2, 16):
+        monkeypatch.setattr(predict, "BATCH", size)
+        results.append(list(predict.predict_files(files, runner, print)))
     assert results[0] == results[1] == results[2] and len(results[0]) == 3
 
 

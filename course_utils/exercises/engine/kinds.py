@@ -55,10 +55,7 @@ def has_blank(answer: Any, depth: int = 5) -> bool:
 
 
 def has_blank_source(function: Callable) -> bool:
-    """Return whether a function still has a ``...`` to replace, or no body at all.
-
-    A ``...`` inside an index, such as ``image[..., 0]``, is an answer and no blank.
-    """
+    """Return whether a function still has a ``...`` to replace (not inside an index), or no body at all."""
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
     except (OSError, TypeError, SyntaxError, ValueError):
@@ -67,8 +64,8 @@ def has_blank_source(function: Callable) -> bool:
     if not isinstance(definition, ast.FunctionDef):
         return False  # a lambda: its result will tell
     indices = {id(node) for index in ast.walk(tree) if isinstance(index, ast.Subscript) for node in ast.walk(index)}
-    blanks = [n for n in ast.walk(tree) if isinstance(n, ast.Constant) and n.value is ... and id(n) not in indices]
-    return bool(blanks) or all(
+    blanks = (n for n in ast.walk(tree) if isinstance(n, ast.Constant) and n.value is ... and id(n) not in indices)
+    return any(blanks) or all(
         isinstance(line, ast.Pass) or (isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant))
         for line in definition.body
     )
