@@ -5,13 +5,13 @@ import logging
 import os
 import threading
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 # Reading an image of this size takes about 0.7 GB at its peak (measured), which the smallest machine has.
 MAX_MEGAPIXELS = 70
@@ -19,17 +19,6 @@ MAX_MEGAPIXELS = 70
 # Formats are named so that Pillow does not try its rarer readers, some of which start other programs or accept
 # almost any bytes. JPEG includes the MPO files of some phones, which hold several images.
 _FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "AVIF", "PPM")
-
-# The value of the EXIF orientation → what has to be done to see the image upright.
-_UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
-    2: lambda pixels: pixels[:, ::-1],
-    3: lambda pixels: pixels[::-1, ::-1],
-    4: lambda pixels: pixels[::-1],
-    5: lambda pixels: pixels.swapaxes(0, 1),
-    6: lambda pixels: pixels[::-1].swapaxes(0, 1),
-    7: lambda pixels: pixels[::-1, ::-1].swapaxes(0, 1),
-    8: lambda pixels: pixels[:, ::-1].swapaxes(0, 1),
-}
 
 # Pillow logs complaints about damaged TIFF files; without a handler Python would print them into the notebook.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
@@ -86,7 +75,9 @@ def decode_image(file: BinaryIO, name: str) -> np.ndarray:
                     raise Image.DecompressionBombError
                 with silent_stderr() if image.format == "TIFF" else nullcontext():
                     image.load()
-                return _upright(_to_rgb(image), image)
+                with suppress(Exception):  # unreadable metadata is no reason to lose the image
+                    ImageOps.exif_transpose(image, in_place=True)
+                return _to_rgb(image)
     except Exception as error:  # damaged bytes make Pillow's readers fail in many ways, not only with OSError
         raise ImageError(f"“{name}” {_what_went_wrong(error, start)}.") from error
 
@@ -160,15 +151,6 @@ def silent_stderr() -> Iterator[None]:
         finally:
             os.dup2(original, 2)
             os.close(original)
-
-
-def _upright(pixels: np.ndarray, image: Image.Image) -> np.ndarray:
-    """Turn or mirror `pixels` as the EXIF orientation of `image` asks; a broken EXIF block counts as none."""
-    try:
-        orientation = image.getexif().get(ExifTags.Base.Orientation)
-    except Exception:  # unreadable metadata is no reason to lose the image
-        return pixels
-    return np.ascontiguousarray(_UPRIGHT[orientation](pixels)) if orientation in _UPRIGHT else pixels
 
 
 def _strips(image: Image.Image) -> Iterator[tuple[slice, Image.Image]]:

@@ -188,8 +188,8 @@ def _load_keras(path: Path) -> Runner:
 def _load_saved_model(path: Path) -> Runner:
     import tensorflow as tf
 
-    versions = sorted((p for p in path.iterdir() if p.name.isdigit()), key=lambda p: int(p.name))
-    inner = path if (path / "saved_model.pb").is_file() or not versions else versions[-1]
+    versions = [int(inner.name) for inner in path.iterdir() if inner.name.isdigit()]
+    inner = path / str(max(versions)) if versions else path
     if not (inner / "saved_model.pb").is_file():
         raise ModelError(f"The folder “{path}” holds no SavedModel: pass the one with the file saved_model.pb.")
     loaded = tf.saved_model.load(str(inner))
@@ -219,21 +219,14 @@ def _load_onnx(path: Path) -> Runner:
 
 def _load_opencv(path: Path) -> Runner:
     import cv2
-    import onnx
 
-    model = onnx.load(path)
-    shape, exit_shape = (
-        [int(n.dim_value) for n in entry.type.tensor_type.shape.dim[1:]]
-        for entry in (model.graph.input[0], model.graph.output[0])
-    )
-    metadata = {item.key: item.value for item in model.metadata_props}
     network = cv2.dnn.readNetFromONNX(str(path))
 
     def predict(batch: np.ndarray) -> np.ndarray:
         network.setInput(np.ascontiguousarray(batch, np.float32))
         return network.forward().copy()
 
-    return Runner(predict, tuple(shape), read_notes(path, exit_shape[-1], metadata))
+    return _load_onnx(path)._replace(predict=predict)  # which knows the shape and the notes
 
 
 def _load_litert(path: Path) -> Runner:

@@ -233,17 +233,9 @@ class Value(Exercise):
         return self._wrong(self._known(answer) or complaint, expected, answer) if complaint else self._correct()
 
     def _follow_rules(self, answer: Any) -> Feedback:
-        complaint = self._known(answer) or self._broken_rule(answer)
+        broken = (message for holds, _, message in self.rules if not _holds(holds, answer))
+        complaint = self._known(answer) or next(broken, None)
         return self._correct() if complaint is None else Feedback("wrong", complaint)
-
-    def _broken_rule(self, answer: Any) -> str | None:
-        for holds, _, message in self.rules:
-            try:
-                if not holds(answer):
-                    return message
-            except Exception:  # an answer of the wrong kind breaks the rule that it cannot even be asked about
-                return message
-        return None
 
     def _known(self, answer: Any) -> str | None:
         return next((message for wrong, message in self.exact if self._differs(wrong, answer) is None), None)
@@ -420,27 +412,18 @@ def _call(function: Callable, arguments: tuple) -> Any:
     return function(*copy.deepcopy(arguments))  # a function that changes its input must not spoil the next call
 
 
+def _holds(rule: Callable[[Any], bool], answer: Any) -> bool:
+    try:
+        return bool(rule(answer))
+    except Exception:  # an answer of the wrong kind breaks the rule that it cannot even be asked about
+        return False
+
+
 def _source(function: Callable) -> str:
     """Return the source of a function without its decorators."""
     source = textwrap.dedent(inspect.getsource(function))
     return "\n".join(source.splitlines()[ast.parse(source).body[0].lineno - 1 :])
 
 
-def value(**options: Any) -> Callable[[Callable], Value]:
-    """Make an exercise from a function without arguments that returns the right value; see `Value`."""
-    return partial(Value, **options)
-
-
-def model(**options: Any) -> Callable[[Callable], Model]:
-    """Make an exercise from a function without arguments that returns a right Keras model; see `Model`."""
-    return partial(Model, **options)
-
-
-def function(**options: Any) -> Callable[[Callable], Function]:
-    """Make an exercise from the function to be written; see `Function`."""
-    return partial(Function, **options)
-
-
-def quiz(**options: Any) -> Callable[[Callable], Quiz]:
-    """Make a multiple-choice question from a function that returns the right letter; see `Quiz`."""
-    return partial(Quiz, **options)
+# Decorators: ``@value(…)`` makes an exercise, with these options, of the solution below it.
+value, function, model, quiz = (partial(partial, kind) for kind in (Value, Function, Model, Quiz))
