@@ -78,11 +78,8 @@ def audit_folder(path: str | Path) -> Audit:
     It does not find two photos of the same thing taken a second apart: nobody can from their pixels. `sources` takes a
     rule that does. Raises ValueError if the folder is missing or has fewer than two class folders.
 
-    Notes
-    -----
-    Equal files have the same SHA-256. Near duplicates have perceptual hashes (``imagehash.phash``, 64 bits) that differ
-    in at most `NEAR_BITS` bits, in one of the eight ways to mirror an image and rotate it by right angles, and
-    thumbnails with a correlation of at least `NEAR_CORRELATION`.
+    Near duplicates differ in at most `NEAR_BITS` bits of their perceptual hashes (``imagehash.phash``), in one of the
+    eight ways to mirror and rotate an image, and their thumbnails correlate by at least `NEAR_CORRELATION`.
     """
     folders = list_class_folders(path)
     line = LiveLine(f"audit of {_many(len(folders.files), 'file')}")
@@ -182,10 +179,8 @@ def _inspect(root: Path, file: Path) -> _Inspected | str:
 
 
 def _inspect_all(root: Path, files: Sequence[Path], line: LiveLine) -> list[_Inspected | str]:
-    # `decode_image` silences warnings in each thread, but filters belong to all threads together and could be put back
-    # in the wrong order: so they are silenced around all of them too.
-    # A photo of the largest size takes 0.7 GB while it is decoded: four at a time. Pillow decodes outside the lock of
-    # Python.
+    # Warning filters belong to all threads together: `decode_image` in one could put them back too early for another.
+    # A photo of the largest size takes 0.7 GB while it is decoded: four at a time.
     with warnings.catch_warnings(action="ignore"), ThreadPoolExecutor(max_workers=4) as pool:
         return list(counted(pool.map(lambda file: _inspect(root, file), files), line))
 
@@ -263,12 +258,11 @@ def _listed(names: Sequence[str], most: int = 3) -> str:
 def _unreadable_files(unreadable: Sequence[tuple[str, str]]) -> list[Finding]:
     if not unreadable:
         return []
-    names = tuple(name for name, _ in unreadable)
     # “brick/x.jpg” is empty (0 bytes): copy it again. → brick/x.jpg is empty (0 bytes)
     reasons = [reason.replace(f"“{name}”", name).partition(": ")[0].rstrip(".") for name, reason in unreadable]
-    message = f"{_many(len(names), 'file')} cannot be read: {_listed(reasons)}"
+    message = f"{_many(len(reasons), 'file')} cannot be read: {_listed(reasons)}"
     advice = "get the image itself or delete the file: Keras would stop in the middle of the training"
-    return [Finding("error", message, advice, names)]
+    return [Finding("error", message, advice, tuple(name for name, _ in unreadable))]
 
 
 def _across(labels: np.ndarray, groups: Sequence[tuple[int, ...]], across: bool) -> list[tuple[int, ...]]:

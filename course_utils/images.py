@@ -165,8 +165,8 @@ def _to_rgb(image: Image.Image) -> np.ndarray:
     """Convert any Pillow mode to a uint8 array of shape (H, W, 3)."""
     pixels = np.empty((image.height, image.width, 3), np.uint8)
     if image.mode.startswith(("I", "F")):  # convert("RGB") would clip 16-bit values at 255 and make all white
-        extremes = [(values.min(), values.max()) for values in (_numbers(strip) for _, strip in _strips(image))]
-        low, high = _black_and_white(min(e[0] for e in extremes), max(e[1] for e in extremes), image.mode[0] == "I")
+        extremes = np.array([(np.min(strip), np.max(strip)) for strip in (_numbers(s) for _, s in _strips(image))])
+        low, high = _black_and_white(extremes.min(), extremes.max(), image.mode[0] == "I")
         for rows, strip in _strips(image):
             grey = np.rint((_numbers(strip) - low) * (255 / (high - low)))
             pixels[rows] = grey.astype(np.uint8)[:, :, np.newaxis]

@@ -154,7 +154,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(error, file=sys.stderr)
             return 2
         print(f"The page is at {address} (Ctrl+C ends it).", flush=True)
-        before = signal.signal(signal.SIGTERM, _as_ctrl_c)  # a system that shuts down asks this way: uploads go too
+        # A system that shuts down sends SIGTERM: the uploads must go then, too.
+        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             threading.Event().wait()
         except KeyboardInterrupt:
@@ -162,10 +163,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         finally:
             signal.signal(signal.SIGTERM, before)
     return 0
-
-
-def _as_ctrl_c(*_: object) -> None:
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

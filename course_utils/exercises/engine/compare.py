@@ -92,7 +92,7 @@ def _wrong_kind(expected: Any, got: Any, where: str) -> str | None:
 
 
 KINDS = {bool: "True or False", int: "a number", float: "a number", str: "text"}
-KINDS |= {tuple: "a tuple", list: "a list", dict: "a dict", set: "a set"}
+KINDS |= {tuple: "a tuple", list: "a list", dict: "a dict", set: "a set", type(None): "None"}
 
 
 def _kind(value: Any) -> str:
@@ -246,7 +246,7 @@ def _dict(expected: dict, got: Any, options: dict) -> str | None:
 
 
 def _set(expected: set, got: Any, _: dict) -> str | None:
-    items = _items(got) if not isinstance(got, set | frozenset) else list(got)[:LONGEST]
+    items = list(got)[:LONGEST] if isinstance(got, set | frozenset) else _items(got)
     if items is None:
         return f"A set is expected, got {short(got)}."
     if extra := [item for item in items if item not in expected]:

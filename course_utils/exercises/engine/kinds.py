@@ -105,13 +105,7 @@ class Exercise:
     how = "replace each `...` with your answer and run the cell again"
 
     def __init__(
-        self,
-        reference: Callable,
-        *,
-        hints: Sequence[str] = (),
-        remark: str = "",
-        mistakes: Sequence[tuple[Any, str]] = (),
-        **comparison: Any,
+        self, reference: Callable, *, hints: Sequence[str] = (), remark: str = "", mistakes: Sequence = (), **comparison
     ) -> None:
         self.reference = reference
         self.name = reference.__name__
@@ -202,12 +196,7 @@ class Value(Exercise):
     """
 
     def __init__(
-        self,
-        reference: Callable,
-        *,
-        rules: Sequence[Rule] = (),
-        mistakes: Sequence[tuple[Any, str]] = (),
-        **shared: Any,
+        self, reference: Callable, *, rules: Sequence[Rule] = (), mistakes: Sequence = (), **shared: Any
     ) -> None:
         super().__init__(reference, mistakes=[*mistakes, *(rule[1:] for rule in rules)], **shared)
         self.rules = tuple(rules)
