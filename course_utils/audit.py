@@ -315,9 +315,9 @@ def _class_sizes(class_names: Sequence[str], labels: np.ndarray) -> list[Finding
     findings = []
     few = [f"{name} ({count})" for name, count in zip(class_names, counts, strict=True) if count < FEW_IMAGES]
     if few:
-        message = f"{_many(len(few), 'class')} {'has' if len(few) == 1 else 'have'} fewer than {FEW_IMAGES} images: "
+        have = f"{_many(len(few), 'class')} {'has' if len(few) == 1 else 'have'} fewer than {FEW_IMAGES} images"
         advice = "collect more, merge it with another class, or leave it out: it can be neither learned nor tested"
-        findings.append(Finding("error", message + ", ".join(few), advice, ()))
+        findings.append(Finding("error", f"{have}: {', '.join(few)}", advice, ()))
     enough = counts[counts >= FEW_IMAGES]
     if enough.size and enough.max() > IMBALANCE * enough.min():
         largest, smallest = class_names[int(counts.argmax())], class_names[list(counts).index(enough.min())]

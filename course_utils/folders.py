@@ -85,10 +85,9 @@ def from_folder(path: str | Path, size: tuple[int, int] = (160, 160)) -> ImageFo
     found = list_class_folders(path)
     gigabytes = len(found.files) * height * width * 3 / 1e9
     if gigabytes > 1:
-        raise ValueError(
-            f"The {len(found.files)} files of “{found.root}” would take {gigabytes:.1f} GB of memory at {height} × "
-            f"{width} pixels: pass a smaller size or fewer images, or use keras.utils.image_dataset_from_directory."
-        )
+        what = f"The {len(found.files)} files of “{found.root}” take {gigabytes:.1f} GB at {height} × {width} pixels"
+        advice = "pass a smaller size or fewer images, or use keras.utils.image_dataset_from_directory"
+        raise ValueError(f"{what}: {advice}.")
     from course_utils.live import LiveLine  # IPython takes half a second, which the command line need not wait for
 
     images = np.empty((len(found.files), height, width, 3), np.uint8)

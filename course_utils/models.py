@@ -102,12 +102,10 @@ def load_model(path: Path | str, engine: str | None = None) -> Runner:
         raise
     except Exception as error:  # each library has errors of its own for a damaged file
         raise ModelError(f"“{path}” cannot be loaded as a model ({_first_line(error)}): export it again.") from error
-    sides = [isinstance(side, Integral) and side > 0 for side in runner.shape]
-    if len(sides) != 3 or not all(sides) or runner.shape[2] not in (1, 3):
-        raise ModelError(
-            f"“{path}” takes images of the shape {tuple(runner.shape)}: export it for a fixed height and width, with "
-            "1 or 3 channels at the end."
-        )
+    sides = [side for side in runner.shape if isinstance(side, Integral) and side > 0]  # open ones: None, text or −1
+    if not len(sides) == len(runner.shape) == 3 or sides[2] not in (1, 3):
+        advice = "export it for a fixed height and width, with 1 or 3 channels at the end"
+        raise ModelError(f"“{path}” takes images of the shape {tuple(runner.shape)}: {advice}.")
     return runner
 
 

@@ -98,14 +98,12 @@ def write_report(
 def _check(
     names: list[str], images: np.ndarray, labels: np.ndarray, probabilities: np.ndarray, files: list[str]
 ) -> None:
+    got = f"write_report got images of shape {images.shape} and type {images.dtype}"
     if images.dtype != np.uint8 or images.ndim not in (3, 4) or not len(images):
-        raise ValueError(
-            f"write_report got images of shape {images.shape} and type {images.dtype}: pass at least one, as uint8 "
-            "(n, height, width, 3) or (n, height, width) in 0…255."
-        )
+        raise ValueError(f"{got}: pass at least one, as uint8 (n, height, width, 3) or (n, height, width) in 0…255.")
     if labels.shape != (len(images),) or len(files) != len(images) or probabilities.shape != (len(images), len(names)):
         raise ValueError(
-            f"write_report got {len(images)} images, labels of shape {labels.shape}, {len(files)} file names and "
+            f"{got}, labels of shape {labels.shape}, {len(files)} file names and "
             f"{probabilities.shape} probabilities for {len(names)} classes: pass one label, one name and one row of "
             "probabilities per image, with one column per class."
         )

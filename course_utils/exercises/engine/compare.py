@@ -300,20 +300,17 @@ def _array(expected: np.ndarray, got: Any, options: dict) -> str | None:
         return _other_shape(expected.shape, got.shape, options)
     if got.size > MOST_ELEMENTS:
         return "Your array is too large to be looked at."
-    if got.dtype.kind not in "biuf":
-        if expected.dtype.kind in "biuf":
-            return f"Numbers are expected, but the array has dtype {got.dtype}."
+    if expected.dtype.kind not in "biuf":
         return None if np.array_equal(expected, got) else "The entries differ."
+    if got.dtype.kind not in "biuf":
+        return f"Numbers are expected, but the array has dtype {got.dtype}."
     if got.dtype.kind == "b" and expected.dtype.kind != "b":
         return "The array holds True and False where numbers are expected."
     return _values(expected, got, options)
 
 
 def _outer_shape(got: Any) -> tuple:
-    """Return the shape that a nested list seems to have, by its first items: NumPy would visit all of them.
-
-    A list that holds a list twice, that holds a list twice, and so on, takes no memory, but its array would.
-    """
+    """Return the shape that a nested list seems to have, by its first items: an array of all could fill the memory."""
     shape: tuple = ()
     while isinstance(got, list | tuple) and len(shape) < 8:
         shape += (len(got),)
