@@ -6,12 +6,13 @@ import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import imagehash
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
@@ -31,7 +32,8 @@ SHORTCUT = 0.25  # so much better than always predicting the largest class must 
 
 _KERAS_READS = {"JPEG", "PNG", "GIF", "BMP"}
 _THUMBNAIL = 32  # pixels, what imagehash shrinks an image to
-_BLOCK, _PAIRS = 256, 4096  # images and pairs that are compared at once, for the sake of memory
+_BLOCK = 256  # images that are compared at once, for the sake of memory
+_INVERSE = [0, 3, 2, 1, 4, 5, 6, 7]  # which of the poses undoes each: mirrored ones undo themselves
 SIGNS = {"error": "✘", "warning": "!", "info": "·"}  # level of a finding → how it is marked
 
 
@@ -47,8 +49,7 @@ class Finding(NamedTuple):
 class Audit(NamedTuple):
     """What `audit_folder` found; ``print(audit)`` puts it into words.
 
-    Arrays and lists with n entries speak of the images that can be read, in the order in which
-    `course_utils.folders.from_folder` returns them.
+    n is the number of images that can be read, in the order of `course_utils.folders.from_folder`.
     """
 
     folder: Path
@@ -77,26 +78,17 @@ def audit_folder(path: str | Path) -> Audit:
     It does not find two photos of the same thing taken a second apart: nobody can from their pixels. `sources` takes a
     rule that does. Raises ValueError if the folder is missing or has fewer than two class folders.
 
-    Notes
-    -----
-    Equal files have the same SHA-256. Near duplicates have perceptual hashes (``imagehash.phash``, 64 bits) that differ
-    in at most `NEAR_BITS` bits, in one of the eight ways to mirror an image and rotate it by right angles, and
-    thumbnails with a correlation of at least `NEAR_CORRELATION`.
+    Near duplicates differ in at most `NEAR_BITS` bits of their perceptual hashes (``imagehash.phash``), in one of the
+    eight ways to mirror and rotate an image, and their thumbnails correlate by at least `NEAR_CORRELATION`.
     """
     folders = list_class_folders(path)
     line = LiveLine(f"audit of {_many(len(folders.files), 'file')}")
-    names, labels, images, unreadable = [], [], [], []
-    for file, label, inspected in zip(
-        folders.files, folders.labels, _inspect_all(folders.root, folders.files, line), strict=True
-    ):
-        name = file.relative_to(folders.root).as_posix()
-        if isinstance(inspected, str):
-            unreadable.append((name, inspected))
-        else:
-            names.append(name)
-            labels.append(label)
-            images.append(inspected)
-    labels = np.array(labels, np.int64)
+    every_name = [file.relative_to(folders.root).as_posix() for file in folders.files]
+    looked = list(zip(every_name, folders.labels, _inspect_all(folders.root, folders.files, line), strict=True))
+    unreadable = [(name, reason) for name, _, reason in looked if isinstance(reason, str)]
+    readable = [entry for entry in looked if not isinstance(entry[2], str)]
+    names, images = [name for name, _, _ in readable], [image for _, _, image in readable]
+    labels = np.array([label for _, label, _ in readable], np.int64)
     duplicates = _equal_files(images)
     near, posed = _near_duplicates(images, duplicates, line)
     groups = _connected(len(names), [*_pairs(duplicates), *near])
@@ -125,23 +117,18 @@ def audit_folder(path: str | Path) -> Audit:
 
 
 def sources(audit: Audit, rule: Callable[[Path], str] | None = None, near_duplicates: bool = True) -> np.ndarray:
-    """Return which images must stay together when the folder is split, as `groups` for a splitter of scikit-learn.
+    """Return which images must stay together in a split, int64 (n,): `groups` for a splitter of scikit-learn.
 
     If A looks like B, and the rule says that B was taken with C, all three are one source.
 
     Parameters
     ----------
     rule : callable, optional
-        Gets the path of an image relative to the folder, such as ``Path("brick/brick-07_2.png")``, and returns the
-        name of its source, such as ``path.stem.rpartition("_")[0]``. Images of two classes may share a source.
+        Turns the path of an image relative to the folder into the name of its source, such as
+        ``path.stem.rpartition("_")[0]``. Images of two classes may share a source.
     near_duplicates : bool
-        Whether near duplicates are joined. False if the audit says that nearly all images look alike, as X-rays or
-        the products of one machine do: then only equal files are, and the rule has to know the rest.
-
-    Returns
-    -------
-    ndarray
-        int64 (n,), 0, 1, …, in the order of ``audit.names``.
+        Whether near duplicates are joined. False if nearly all images look alike, as X-rays do: then only equal files
+        are, and the rule has to know the rest.
     """
     pairs = _pairs(audit.duplicates)
     if near_duplicates:
@@ -181,7 +168,9 @@ def _inspect(root: Path, file: Path) -> _Inspected | str:
         return str(error)
     with Image.open(io.BytesIO(data)) as header:
         kind = "JPEG" if header.format == "MPO" else header.format
-        turned = _is_turned(header)
+        turned = False
+        with suppress(Exception):  # unreadable metadata, which `decode_image` ignores as well
+            turned = header.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9)
     grey = Image.fromarray(pixels).convert("L").resize((_THUMBNAIL, _THUMBNAIL), Image.Resampling.LANCZOS)
     thumbnail = np.asarray(grey)
     bits = [str(imagehash.phash(Image.fromarray(pose))) for pose in _poses(thumbnail)]
@@ -189,18 +178,9 @@ def _inspect(root: Path, file: Path) -> _Inspected | str:
     return _Inspected(hashlib.sha256(data).digest(), kind, turned, pixels.shape[:2], thumbnail, hashes)
 
 
-def _is_turned(header: Image.Image) -> bool:
-    try:
-        return header.getexif().get(0x0112, 1) in range(2, 9)
-    except Exception:  # unreadable metadata, which `decode_image` ignores as well
-        return False
-
-
 def _inspect_all(root: Path, files: Sequence[Path], line: LiveLine) -> list[_Inspected | str]:
-    # `decode_image` silences warnings in each thread, but filters belong to all threads together and could be put back
-    # in the wrong order: so they are silenced around all of them too.
-    # A photo of the largest size takes 0.7 GB while it is decoded: four at a time. Pillow decodes outside the lock of
-    # Python.
+    # Warning filters belong to all threads together: `decode_image` in one could put them back too early for another.
+    # A photo of the largest size takes 0.7 GB while it is decoded: four at a time.
     with warnings.catch_warnings(action="ignore"), ThreadPoolExecutor(max_workers=4) as pool:
         return list(counted(pool.map(lambda file: _inspect(root, file), files), line))
 
@@ -230,20 +210,17 @@ def _near_duplicates(
     for start in range(0, len(asked), _BLOCK):
         line.update(f"{start:,} compared")
         # A block of rows against all that come after, in the eight poses of those: bool (8, rows, others).
-        rows, others = slice(start, start + _BLOCK), slice(start, None)
-        apart = np.stack([np.bitwise_count(hashes[rows, :1] ^ hashes[others, pose]) for pose in range(8)])
+        rows = slice(start, start + _BLOCK)
+        apart = np.stack([np.bitwise_count(hashes[rows, :1] ^ hashes[start:, pose]) for pose in range(8)])
         close = np.triu(apart <= NEAR_BITS, k=1)
-        best = np.full(close.shape[1:], -1, np.float32)
-        turned = np.zeros(close.shape[1:], bool)
-        for pose, candidates in enumerate(close):
-            row, other = np.nonzero(candidates)
-            correlation = _correlation(faces[rows], faces[others], row, other, pose)
-            better = correlation > best[row, other]
-            best[row[better], other[better]] = correlation[better]
-            turned[row[better], other[better]] = pose > 0
-        for row, other in np.argwhere(best >= NEAR_CORRELATION):
-            pairs.append((int(asked[start + row]), int(asked[start + other])))
-            if turned[row, other]:
+        others = np.flatnonzero(close.any(axis=(0, 1)))
+        # Turning the rows back is the same as turning the others, and takes less memory.
+        turned_back = np.stack(_poses(faces[rows]))[_INVERSE].reshape(*close.shape[:2], -1)
+        alike = turned_back @ faces[start + others].reshape(len(others), _THUMBNAIL**2).T
+        alike = np.where(close[:, :, others], alike, -1)
+        for row, other in np.argwhere(alike.max(axis=0) >= NEAR_CORRELATION):
+            pairs.append((int(asked[start + row]), int(asked[start + others[other]])))
+            if alike[:, row, other].argmax() > 0:
                 posed.add(pairs[-1])
     line.rest()
     return pairs, posed
@@ -253,16 +230,6 @@ def _standardised(thumbnail: np.ndarray) -> np.ndarray:
     """Return a thumbnail with the mean 0 and the length 1: the dot product of two such is their correlation."""
     centred = thumbnail - thumbnail.mean()
     return (centred / np.linalg.norm(centred)).astype(np.float32)
-
-
-def _correlation(ones: np.ndarray, others: np.ndarray, row: np.ndarray, column: np.ndarray, pose: int) -> np.ndarray:
-    """Return the correlations of ``ones[row]`` with ``others[column]`` in a pose, both standardised."""
-    result = np.empty(len(row), np.float32)
-    for start in range(0, len(row), _PAIRS):
-        some = slice(start, start + _PAIRS)
-        posed = _poses(others[column[some]])[pose]
-        result[some] = np.einsum("nij,nij->n", ones[row[some]], posed)
-    return result
 
 
 def _pairs(groups: Sequence[tuple[int, ...]]) -> list[tuple[int, int]]:
@@ -291,12 +258,11 @@ def _listed(names: Sequence[str], most: int = 3) -> str:
 def _unreadable_files(unreadable: Sequence[tuple[str, str]]) -> list[Finding]:
     if not unreadable:
         return []
-    names = tuple(name for name, _ in unreadable)
     # “brick/x.jpg” is empty (0 bytes): copy it again. → brick/x.jpg is empty (0 bytes)
     reasons = [reason.replace(f"“{name}”", name).partition(": ")[0].rstrip(".") for name, reason in unreadable]
-    message = f"{_many(len(names), 'file')} cannot be read: {_listed(reasons)}"
+    message = f"{_many(len(reasons), 'file')} cannot be read: {_listed(reasons)}"
     advice = "get the image itself or delete the file: Keras would stop in the middle of the training"
-    return [Finding("error", message, advice, names)]
+    return [Finding("error", message, advice, tuple(name for name, _ in unreadable))]
 
 
 def _across(labels: np.ndarray, groups: Sequence[tuple[int, ...]], across: bool) -> list[tuple[int, ...]]:
@@ -349,9 +315,9 @@ def _class_sizes(class_names: Sequence[str], labels: np.ndarray) -> list[Finding
     findings = []
     few = [f"{name} ({count})" for name, count in zip(class_names, counts, strict=True) if count < FEW_IMAGES]
     if few:
-        message = f"{_many(len(few), 'class')} {'has' if len(few) == 1 else 'have'} fewer than {FEW_IMAGES} images: "
+        have = f"{_many(len(few), 'class')} {'has' if len(few) == 1 else 'have'} fewer than {FEW_IMAGES} images"
         advice = "collect more, merge it with another class, or leave it out: it can be neither learned nor tested"
-        findings.append(Finding("error", message + ", ".join(few), advice, ()))
+        findings.append(Finding("error", f"{have}: {', '.join(few)}", advice, ()))
     enough = counts[counts >= FEW_IMAGES]
     if enough.size and enough.max() > IMBALANCE * enough.min():
         largest, smallest = class_names[int(counts.argmax())], class_names[list(counts).index(enough.min())]
@@ -363,32 +329,27 @@ def _class_sizes(class_names: Sequence[str], labels: np.ndarray) -> list[Finding
 
 def _single_images(names: Sequence[str], images: Sequence[_Inspected]) -> list[Finding]:
     """Return what is to be said of images one by one."""
-    short = np.array([min(image.size) for image in images])
-    long = np.array([max(image.size) for image in images])
-    tests = (
-        (
+    short, long = (np.array([side(image.size) for image in images]) for side in (min, max))
+    tests = {  # what is wrong → with which images, and what to do
+        "upright only by {its} EXIF orientation": (
             np.array([image.turned for image in images]),
-            "upright only by {its} EXIF orientation",
             "rotate {it} and save {it}: most readers ignore the orientation and see {it} lying on {its} side",
         ),
-        (
+        "of one colour": (
             np.array([image.thumbnail.std() < PLAIN_STD for image in images]),
-            "of one colour",
             "look at {it}: a lens cap, an empty scan?",
         ),
-        (
+        f"shorter than {SMALL_PIXELS} pixels on a side": (
             short < SMALL_PIXELS,
-            f"shorter than {SMALL_PIXELS} pixels on a side",
             "look at {it}: thumbnails and icons carry little, and enlarging adds nothing",
         ),
-        (
+        f"over {LONG_SIDES} times as long as wide": (
             long > LONG_SIDES * short,
-            f"over {LONG_SIDES} times as long as wide",
             "crop {it} to what matters: a centre crop would cut off most of {it}",
         ),
-    )
+    }
     findings = []
-    for mask, problem, advice in tests:
+    for problem, (mask, advice) in tests.items():
         concerned = tuple(names[n] for n in np.flatnonzero(mask))
         if concerned:
             one = len(concerned) == 1
@@ -407,8 +368,7 @@ def _shortcut(labels: np.ndarray, images: Sequence[_Inspected]) -> list[Finding]
     for label, image in zip(labels, images, strict=True):
         others = tables[image.size, image.format] - Counter([int(label)])
         best = others.most_common(2)
-        clear = bool(best) and (len(best) == 1 or best[0][1] > best[1][1])
-        right += clear and best[0][0] == label
+        right += bool(best) and best[0][0] == label and (len(best) == 1 or best[0][1] > best[1][1])
     if not len(labels) or right / len(labels) < np.bincount(labels).max() / len(labels) + SHORTCUT:
         return []
     message = f"height, width and format alone give away the class of {right / len(labels):.0%} of the images"

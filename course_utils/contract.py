@@ -7,9 +7,9 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
-_ORIENTATION = 274  # the EXIF tag that says how the camera was held
+MIN_EFFECT = 0.05  # of a mistake on the probability
 
 
 class InputCheck(NamedTuple):
@@ -28,14 +28,10 @@ def input_checks(photo: np.ndarray, reference: Callable[[np.ndarray], float]) ->
     Parameters
     ----------
     photo : ndarray
-        uint8 (size, size), grey, in the size that the model takes. Choose one that the model is confident about.
+        uint8 (size, size), grey, in the size that the model takes; ValueError otherwise. Choose one that the model is
+        confident about.
     reference : callable
         Takes such a photo, of uint8 or float numbers, and returns the probability that the model itself gives.
-
-    Raises
-    ------
-    ValueError
-        If the photo is not square, grey and uint8.
     """
     photo = np.asarray(photo)
     if photo.dtype != np.uint8 or photo.ndim != 2 or photo.shape[0] != photo.shape[1]:
@@ -44,7 +40,7 @@ def input_checks(photo: np.ndarray, reference: Callable[[np.ndarray], float]) ->
 
     # Stored lying on its side, with a note for the reader: turn me back.
     exif = Image.Exif()
-    exif[_ORIENTATION] = 6
+    exif[ExifTags.Base.Orientation] = 6
     sideways = _encode(np.rot90(photo), "JPEG", exif=exif, quality=95)
     with Image.open(io.BytesIO(sideways)) as stored:
         upright, lying = np.asarray(ImageOps.exif_transpose(stored)), np.asarray(stored)
@@ -64,43 +60,17 @@ def input_checks(photo: np.ndarray, reference: Callable[[np.ndarray], float]) ->
         return np.asarray(Image.fromarray(pixels).resize((size, size), Image.Resampling.BILINEAR))
 
     # Name, extension, content, what the model must get to see of it, and what it sees after a mistake.
+    scaled = {"it divides by 255 what the model scales itself": photo / 255, "it inverts black and white": 255 - photo}
+    one_channel = {"it takes BGR for RGB": _grey(colour[..., ::-1]), "it takes one channel for the image": photo}
+    shrunk = {"it shrinks without antialiasing": large[1::3, 1::3], "it crops instead of shrinking": middle}
+    turned, squashed = {"it ignores the EXIF orientation": lying}, {"it squashes images into the square": resized(wide)}
     table = [
-        (
-            "a plain file",
-            ".png",
-            _encode(photo),
-            photo,
-            {"it divides by 255 what the model scales itself": photo / 255, "it inverts black and white": 255 - photo},
-        ),
-        (
-            "a photo of a phone that was held sideways",
-            ".jpg",
-            sideways,
-            upright,
-            {"it ignores the EXIF orientation": lying},
-        ),
-        (
-            "a colour photo",
-            ".png",
-            _encode(colour),
-            _grey(colour),
-            {"it takes BGR for RGB": _grey(colour[..., ::-1]), "it takes one channel for the image": photo},
-        ),
+        ("a plain file", ".png", _encode(photo), photo, scaled),
+        ("a photo of a phone that was held sideways", ".jpg", sideways, upright, turned),
+        ("a colour photo", ".png", _encode(colour), _grey(colour), one_channel),
         ("a file with 16 bits", ".png", _encode(deep), photo, {"it clips numbers above 255": clipped}),
-        (
-            "a photo of three times the size",
-            ".png",
-            _encode(large),
-            resized(large),
-            {"it shrinks without antialiasing": large[1::3, 1::3], "it crops instead of shrinking": middle},
-        ),
-        (
-            "a photo wider than high",
-            ".png",
-            _encode(wide),
-            photo,
-            {"it squashes images into the square": resized(wide)},
-        ),
+        ("a photo of three times the size", ".png", _encode(large), resized(large), shrunk),
+        ("a photo wider than high", ".png", _encode(wide), photo, squashed),
     ]
     checks = [
         InputCheck(*file, float(reference(seen)), {name: float(reference(wrong)) for name, wrong in mistakes.items()})
@@ -110,34 +80,25 @@ def input_checks(photo: np.ndarray, reference: Callable[[np.ndarray], float]) ->
     return checks
 
 
-def failed_checks(
-    predictor: Callable[[Path], float], checks: list[InputCheck], tolerance: float = 0.02, min_effect: float = 0.05
-) -> list[str]:
+def failed_checks(predictor: Callable[[Path], float], checks: list[InputCheck], tolerance: float = 0.02) -> list[str]:
     """Ask a predictor about each file and return one sentence per failed check, naming the mistake that explains it.
 
-    If the first file fails already, the others are not tried: they would fail for the same reason.
+    If the first file fails already, the others are not tried: they would fail for the same reason. Raises ValueError if
+    a mistake would change the probability by less than `MIN_EFFECT`: with such a photo the test could not fail.
 
     Parameters
     ----------
     predictor : callable
         Takes the path of a file and returns a probability, as the deployed program computes it.
-    checks : list of InputCheck
     tolerance : float
         How far a probability may be off.
-    min_effect : float
-        A mistake that would change the probability by less than this cannot be seen with this photo.
-
-    Raises
-    ------
-    ValueError
-        If a mistake would hardly change the prediction, so that the test could not fail: choose another photo.
     """
     for check in checks:
         for mistake, probability in check.mistakes.items():
-            if abs(probability - check.expected) < min_effect:
+            if abs(probability - check.expected) < MIN_EFFECT:
                 raise ValueError(
                     f"With this photo the contract cannot see that {mistake}: right and wrong differ by less than "
-                    f"{100 * min_effect:.0f} points. Choose another photo."
+                    f"{100 * MIN_EFFECT:.0f} points. Choose another photo."
                 )
     problems = []
     with TemporaryDirectory() as folder:

@@ -22,11 +22,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def quiet_conversion(name: str) -> Iterator[None]:
-    """Silence a converter while a block runs, and show in one line what is being made: `name` stays on the page.
-
-    Converters report their steps in three ways: as warnings, through a logger, and from compiled code straight to the
-    error stream. Exceptions pass.
-    """
+    """Silence a converter's warnings, loggers and compiled code while a block runs, and show its `name` in one line."""
     line = LiveLine(name)
     line.update("being converted …")
     loggers = {logging.getLogger(name): logging.getLogger(name).level for name in ("tf2onnx", "tensorflow", "absl")}
@@ -43,10 +39,9 @@ def quiet_conversion(name: str) -> Iterator[None]:
 
 
 def inference_model(model: "keras.Model") -> "keras.Model":
-    """Return the model as it is to be exported: in inference mode, whatever layers it has. Weights are shared.
+    """Return the model in inference mode, whatever layers it has (one input, shared weights), ready to be exported.
 
-    Keras exports a plain call, which leaves a Random* layer in training mode: the exported file would predict something
-    else each time. The exported file calls its input like the input layer of `model`, which must have one input.
+    Keras exports a plain call, which leaves a Random* layer in training mode: its predictions would vary.
     """
     import keras
 
@@ -58,12 +53,9 @@ def inference_model(model: "keras.Model") -> "keras.Model":
 
 
 def export_saved_model(model: "keras.Model", folder: Path) -> Path:
-    """Write a model as a SavedModel in the layout that TensorFlow Serving expects, and return ``folder/1``.
-
-    `folder` is named after the model and holds one sub-folder per version.
-    """
+    """Write a model as TensorFlow Serving expects it, one sub-folder per version, and return ``folder/1``."""
     version = Path(folder) / "1"
-    with quiet_conversion(f"{version.parent.name}/{version.name}"):
+    with quiet_conversion(f"{version.parent.name}/1"):
         inference_model(model).export(version, verbose=False)
     return version
 
@@ -84,13 +76,8 @@ def export_onnx(model: "keras.Model", file: Path, notes: Notes) -> Path:
 def export_litert(saved_model: Path, file: Path, representative_images: np.ndarray | None = None) -> Path:
     """Write a SavedModel as a ``.tflite`` file, with floats or, given images, with 8-bit integers, and return it.
 
-    Parameters
-    ----------
-    saved_model : Path
-        As `export_saved_model` returns it.
-    representative_images : ndarray, optional
-        (n, H, W, channels) in 0…255, from the training set. They show the converter which numbers occur between the
-        layers. The file then takes uint8 and returns uint8.
+    `representative_images`, (n, H, W, channels) in 0…255 from the training set, show the converter which numbers occur
+    between the layers. The file then takes uint8 and returns uint8.
     """
     import tensorflow as tf
 

@@ -50,10 +50,7 @@ def files_below(folder: Path) -> list[Path]:
 def list_class_folders(path: str | Path) -> ClassFolders:
     """List the files of each class folder; class names sort as text, as in Keras: 1, 10, 2.
 
-    Raises
-    ------
-    ValueError
-        If the folder is missing or has fewer than two class folders.
+    Raises ValueError if the folder is missing or has fewer than two class folders.
     """
     root = Path(path).expanduser()
     if not root.exists():
@@ -73,15 +70,8 @@ def list_class_folders(path: str | Path) -> ClassFolders:
 def from_folder(path: str | Path, size: tuple[int, int] = (160, 160)) -> ImageFolder:
     """Read a folder of your own images: one sub-folder per class, images of any format and size in it.
 
-    Each image is brought to `size` by `resize_to_cover`. Images in folders below a class folder count for that class.
-    Hidden files are ignored; every other file that is not read is listed in `skipped` with the reason.
-
-    Parameters
-    ----------
-    path : str or Path
-        The folder that holds the class folders; ``~`` stands for your home folder.
-    size : (int, int)
-        Height and width of the result in pixels.
+    Each image is brought to `size` (height, width) by `resize_to_cover`. Images in folders below a class folder count
+    for that class. Hidden files are ignored; every other file that is not read is listed in `skipped` with the reason.
 
     Raises
     ------
@@ -95,10 +85,9 @@ def from_folder(path: str | Path, size: tuple[int, int] = (160, 160)) -> ImageFo
     found = list_class_folders(path)
     gigabytes = len(found.files) * height * width * 3 / 1e9
     if gigabytes > 1:
-        raise ValueError(
-            f"The {len(found.files)} files of “{found.root}” would take {gigabytes:.1f} GB of memory at {height} × "
-            f"{width} pixels: pass a smaller size or fewer images, or use keras.utils.image_dataset_from_directory."
-        )
+        what = f"The {len(found.files)} files of “{found.root}” take {gigabytes:.1f} GB at {height} × {width} pixels"
+        advice = "pass a smaller size or fewer images, or use keras.utils.image_dataset_from_directory"
+        raise ValueError(f"{what}: {advice}.")
     from course_utils.live import LiveLine  # IPython takes half a second, which the command line need not wait for
 
     images = np.empty((len(found.files), height, width, 3), np.uint8)
@@ -133,8 +122,7 @@ def find_images(paths: Sequence[str | Path]) -> tuple[list[Path], list[str]]:
             found = [file for file in files_below(path) if file.name.lower().endswith(IMAGE_EXTENSIONS)]
             files += found
             if not found:
-                extensions = ", ".join(IMAGE_EXTENSIONS)
-                problems.append(f"The folder “{path}” holds no images ({extensions}): check the path.")
+                problems.append(f"The folder “{path}” holds no images ({', '.join(IMAGE_EXTENSIONS)}): check the path.")
         elif path.exists():
             files.append(path)
         else:
@@ -165,8 +153,6 @@ def _why_not_classes(root: Path, class_folders: list[Path], outside: list[Path])
             return f"“{root}” holds only the folder “{inner.name}”, which holds the classes: pass “{inner}”."
         return f"“{root}” has only one class folder, “{inner.name}”: add a second class to tell it from."
     if outside:
-        return (
-            f"“{root}” holds {len(outside)} file(s) directly but no class folder: "
-            "make one sub-folder per class and move the images into them."
-        )
+        advice = "make one sub-folder per class and move the images into them"
+        return f"“{root}” holds {len(outside)} file(s) directly but no class folder: {advice}."
     return f"“{root}” is empty: make one sub-folder per class and put images into them."

@@ -5,8 +5,8 @@ import logging
 import os
 import threading
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,18 +19,6 @@ MAX_MEGAPIXELS = 70
 # Formats are named so that Pillow does not try its rarer readers, some of which start other programs or accept
 # almost any bytes. JPEG includes the MPO files of some phones, which hold several images.
 _FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "AVIF", "PPM")
-
-# EXIF tag 274 says how the camera was held; the value is what has to be done to see the image upright.
-_ORIENTATION = 274
-_UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
-    2: lambda pixels: pixels[:, ::-1],
-    3: lambda pixels: pixels[::-1, ::-1],
-    4: lambda pixels: pixels[::-1],
-    5: lambda pixels: pixels.swapaxes(0, 1),
-    6: lambda pixels: pixels[::-1].swapaxes(0, 1),
-    7: lambda pixels: pixels[::-1, ::-1].swapaxes(0, 1),
-    8: lambda pixels: pixels[:, ::-1].swapaxes(0, 1),
-}
 
 # Pillow logs complaints about damaged TIFF files; without a handler Python would print them into the notebook.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
@@ -54,17 +42,16 @@ def read_image(path: str | Path) -> np.ndarray:
     Raises
     ------
     ImageError
-        If there is no such file, it is not an image, it is damaged, or it has more than `MAX_MEGAPIXELS` million
-        pixels (decided from the header, before any pixel takes memory).
+        If the file is missing, no image, damaged, or has more than `MAX_MEGAPIXELS` million pixels (by its header).
     """
     try:
         path = Path(path).expanduser()
         if path.is_dir():
             raise ImageError(f"“{path}” is a folder: pass the path of one image in it.")
+        if path.exists() and not path.is_file():
+            raise ImageError(f"“{path}” is not an ordinary file: pass the path of an image.")
         if not path.exists():
             raise ImageError(f"There is no file “{path}”{did_you_mean(path)}: check the name and the folder.")
-        if not path.is_file():
-            raise ImageError(f"“{path}” is not an ordinary file: pass the path of an image.")
         with path.open("rb") as file:
             return decode_image(file, str(path))
     except (OSError, RuntimeError) as error:  # no permission, name too long, a home folder that is not known
@@ -88,35 +75,18 @@ def decode_image(file: BinaryIO, name: str) -> np.ndarray:
                     raise Image.DecompressionBombError
                 with silent_stderr() if image.format == "TIFF" else nullcontext():
                     image.load()
-                return _upright(_to_rgb(image), image)
-    except Image.DecompressionBombError as error:
-        raise ImageError(
-            f"“{name}” has more than {MAX_MEGAPIXELS} million pixels, which could fill the memory: save a smaller copy."
-        ) from error
-    except UnidentifiedImageError as error:
-        raise ImageError(f"“{name}” {_what_it_is(start)}.") from error
-    except MemoryError as error:
-        raise ImageError(f"“{name}” does not fit into the free memory: close other programs or shrink it.") from error
+                with suppress(Exception):  # unreadable metadata is no reason to lose the image
+                    ImageOps.exif_transpose(image, in_place=True)
+                return _to_rgb(image)
     except Exception as error:  # damaged bytes make Pillow's readers fail in many ways, not only with OSError
-        raise ImageError(
-            f"“{name}” is damaged or cut off and cannot be decoded ({error}): copy or download it again."
-        ) from error
+        raise ImageError(f"“{name}” {_what_went_wrong(error, start)}.") from error
 
 
 def resize_to_cover(image: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
     """Resize an image with antialiasing until it covers a size, and crop the centre: no distortion, no border.
 
-    Parameters
-    ----------
-    image : ndarray
-        uint8 (H, W, 3) RGB, or (H, W) grey.
-    size : (height, width) or (height, width, channels)
-        With 1 or 3 channels the result is grey or RGB; without, it keeps the channels of `image`.
-
-    Returns
-    -------
-    ndarray
-        uint8, in 0…255 as before: the model itself does the scaling.
+    Takes uint8 (H, W, 3) RGB or (H, W) grey, and a size of (height, width) or (height, width, channels): with 1 or 3
+    channels the result is grey or RGB. Returns uint8 in 0…255 as before: the model itself does the scaling.
     """
     height, width, *channels = size
     photo = Image.fromarray(image)
@@ -135,6 +105,17 @@ def did_you_mean(path: Path) -> str:
         return ""
     close = difflib.get_close_matches(path.name.casefold(), neighbours, n=1, cutoff=0.7)
     return f" (did you mean “{neighbours[close[0]]}”?)" if close else ""
+
+
+def _what_went_wrong(error: Exception, start: bytes) -> str:
+    """Say why an image that begins with `start` cannot be decoded, and what to do."""
+    if isinstance(error, UnidentifiedImageError):
+        return _what_it_is(start)
+    if isinstance(error, Image.DecompressionBombError):
+        return f"has more than {MAX_MEGAPIXELS} million pixels, which could fill the memory: save a smaller copy"
+    if isinstance(error, MemoryError):
+        return "does not fit into the free memory: close other programs or shrink it"
+    return f"is damaged or cut off and cannot be decoded ({error}): copy or download it again"
 
 
 def _what_it_is(start: bytes) -> str:
@@ -172,15 +153,6 @@ def silent_stderr() -> Iterator[None]:
             os.close(original)
 
 
-def _upright(pixels: np.ndarray, image: Image.Image) -> np.ndarray:
-    """Turn or mirror `pixels` as the EXIF orientation of `image` asks; a broken EXIF block counts as none."""
-    try:
-        orientation = image.getexif().get(_ORIENTATION)
-    except Exception:  # unreadable metadata is no reason to lose the image
-        return pixels
-    return np.ascontiguousarray(_UPRIGHT[orientation](pixels)) if orientation in _UPRIGHT else pixels
-
-
 def _strips(image: Image.Image) -> Iterator[tuple[slice, Image.Image]]:
     """Yield an image in strips: converting it as a whole would hold several copies of a large one in memory."""
     width, height = image.size
@@ -193,8 +165,8 @@ def _to_rgb(image: Image.Image) -> np.ndarray:
     """Convert any Pillow mode to a uint8 array of shape (H, W, 3)."""
     pixels = np.empty((image.height, image.width, 3), np.uint8)
     if image.mode.startswith(("I", "F")):  # convert("RGB") would clip 16-bit values at 255 and make all white
-        extremes = [(values.min(), values.max()) for values in (_numbers(strip) for _, strip in _strips(image))]
-        low, high = _black_and_white(min(e[0] for e in extremes), max(e[1] for e in extremes), image.mode[0] == "I")
+        extremes = np.array([(np.min(strip), np.max(strip)) for strip in (_numbers(s) for _, s in _strips(image))])
+        low, high = _black_and_white(extremes.min(), extremes.max(), image.mode[0] == "I")
         for rows, strip in _strips(image):
             grey = np.rint((_numbers(strip) - low) * (255 / (high - low)))
             pixels[rows] = grey.astype(np.uint8)[:, :, np.newaxis]

@@ -80,20 +80,10 @@ def default_model(name: str = "solar_cells.onnx") -> Path:
 
 
 def load_model(path: Path | str, engine: str | None = None) -> Runner:
-    """Load a model in any of the formats of lesson 11.
+    """Load a ``.keras``, ``.onnx`` or ``.tflite`` file, or the folder of a SavedModel or of its versions.
 
-    Parameters
-    ----------
-    path : Path or str
-        A ``.keras``, ``.onnx`` or ``.tflite`` file, or the folder of a SavedModel, or of its versions.
-    engine : str, optional
-        ``"opencv"`` runs an ONNX file with OpenCV instead of ONNX Runtime.
-
-    Returns
-    -------
-    Runner
-        Its notes come from the metadata of an ONNX file, and else from the `notes_file`. `predict` takes numbers of any
-        type and must not be called by two threads at once.
+    The engine ``"opencv"`` runs an ONNX file with OpenCV instead of ONNX Runtime. The notes come from the metadata of
+    an ONNX file, and else from the `notes_file`. `predict` takes numbers of any type, from one thread at a time.
 
     Raises
     ------
@@ -112,12 +102,10 @@ def load_model(path: Path | str, engine: str | None = None) -> Runner:
         raise
     except Exception as error:  # each library has errors of its own for a damaged file
         raise ModelError(f"“{path}” cannot be loaded as a model ({_first_line(error)}): export it again.") from error
-    sides = [isinstance(side, Integral) and side > 0 for side in runner.shape]
-    if len(sides) != 3 or not all(sides) or runner.shape[2] not in (1, 3):
-        raise ModelError(
-            f"“{path}” takes images of the shape {tuple(runner.shape)}: export it for a fixed height and width, with "
-            "1 or 3 channels at the end."
-        )
+    sides = [side for side in runner.shape if isinstance(side, Integral) and side > 0]  # open ones: None, text or −1
+    if not len(sides) == len(runner.shape) == 3 or sides[2] not in (1, 3):
+        advice = "export it for a fixed height and width, with 1 or 3 channels at the end"
+        raise ModelError(f"“{path}” takes images of the shape {tuple(runner.shape)}: {advice}.")
     return runner
 
 
@@ -137,17 +125,8 @@ def save_notes(path: Path | str, notes: Notes) -> Path:
 def read_notes(path: Path | str, outputs: int, metadata: Mapping[str, str] | None = None) -> Notes:
     """Return the notes of a model; without any, the classes are called “class 0”, “class 1” and so on.
 
-    Parameters
-    ----------
-    path : Path or str
-        The model file. Its `notes_file` is read, unless `metadata` says what the model file itself says.
-    outputs : int
-        How many numbers the model returns per image. One number is the probability of the second of two classes.
-
-    Raises
-    ------
-    ModelError
-        If the notes cannot be read, contradict themselves, or name another number of classes than the model has.
+    They come from `metadata`, if given, and else from the `notes_file`. A model with one output per image has two
+    classes: it is the probability of the second. Raises `ModelError` if the notes are damaged or do not fit.
     """
     classes, beside = max(2, outputs), notes_file(path)
     try:
@@ -162,20 +141,15 @@ def read_notes(path: Path | str, outputs: int, metadata: Mapping[str, str] | Non
     except (ValueError, TypeError) as error:
         raise ModelError(f"The notes of “{path}” are damaged ({_first_line(error)}): write them again.") from error
     if len(notes.class_names) != classes:
-        raise ModelError(
-            f"“{path}” has {classes} classes, but {len(notes.class_names)} names are stored with it: write its notes "
-            "again."
-        )
+        names = f"{len(notes.class_names)} names are stored with it"
+        raise ModelError(f"“{path}” has {classes} classes, but {names}: write its notes again.")
     return notes
 
 
 def as_two_columns(outputs: np.ndarray) -> np.ndarray:
     """Return probabilities (n, classes) with the sum 1 from outputs (n, outputs); a single output p becomes (1 − p, p).
 
-    Raises
-    ------
-    ModelError
-        If these are no probabilities (logits, for example).
+    Raises `ModelError` if these are no probabilities (logits, for example).
     """
     outputs = np.asarray(outputs, np.float64)
     if outputs.shape[1] == 1:
@@ -212,8 +186,8 @@ def _load_keras(path: Path) -> Runner:
 def _load_saved_model(path: Path) -> Runner:
     import tensorflow as tf
 
-    versions = sorted((p for p in path.iterdir() if p.name.isdigit()), key=lambda p: int(p.name))
-    inner = path if (path / "saved_model.pb").is_file() or not versions else versions[-1]
+    versions = [int(inner.name) for inner in path.iterdir() if inner.name.isdigit()]
+    inner = path / str(max(versions)) if versions else path
     if not (inner / "saved_model.pb").is_file():
         raise ModelError(f"The folder “{path}” holds no SavedModel: pass the one with the file saved_model.pb.")
     loaded = tf.saved_model.load(str(inner))
@@ -243,21 +217,14 @@ def _load_onnx(path: Path) -> Runner:
 
 def _load_opencv(path: Path) -> Runner:
     import cv2
-    import onnx
 
-    model = onnx.load(path)
-    shape, exit_shape = (
-        [int(n.dim_value) for n in entry.type.tensor_type.shape.dim[1:]]
-        for entry in (model.graph.input[0], model.graph.output[0])
-    )
-    metadata = {item.key: item.value for item in model.metadata_props}
     network = cv2.dnn.readNetFromONNX(str(path))
 
     def predict(batch: np.ndarray) -> np.ndarray:
         network.setInput(np.ascontiguousarray(batch, np.float32))
         return network.forward().copy()
 
-    return Runner(predict, tuple(shape), read_notes(path, exit_shape[-1], metadata))
+    return _load_onnx(path)._replace(predict=predict)  # which knows the shape and the notes
 
 
 def _load_litert(path: Path) -> Runner:
@@ -285,16 +252,16 @@ _LOADERS = {".keras": _load_keras, ".onnx": _load_onnx, ".tflite": _load_litert}
 def _quantised(values: np.ndarray, details: dict) -> np.ndarray:
     """Return numbers as the integers that stand for them in a LiteRT file, or as they are in a float file."""
     kind = details["dtype"]
-    if not np.issubdtype(kind, np.integer):
-        return values.astype(kind)
-    scale, zero = details["quantization"]
-    info = np.iinfo(kind)
-    return np.rint(values / scale + zero).clip(info.min, info.max).astype(kind)
+    if np.issubdtype(kind, np.integer):
+        scale, zero = details["quantization"]
+        values = np.rint(values / scale + zero).clip(np.iinfo(kind).min, np.iinfo(kind).max)
+    return values.astype(kind)
 
 
 def _as_float(values: np.ndarray, details: dict) -> np.ndarray:
     """Return the numbers that the integers of a LiteRT file stand for."""
+    values = values.astype(np.float32)
     if not np.issubdtype(details["dtype"], np.integer):
-        return values.astype(np.float32)
+        return values
     scale, zero = details["quantization"]
-    return ((values.astype(np.float32) - zero) * scale).astype(np.float32)
+    return ((values - zero) * scale).astype(np.float32)

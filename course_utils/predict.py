@@ -9,7 +9,6 @@ import itertools
 import json
 import os
 import sys
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -24,9 +23,7 @@ BATCH = 16  # images in memory at a time
 _PATIENCE_S = 2  # so long a user waits without a progress bar
 
 
-def predict_files(
-    files: Iterable[Path], model: Runner, on_error: Callable[[Path, str], None], batch_size: int = BATCH
-) -> Iterator[Prediction]:
+def predict_files(files: Iterable[Path], model: Runner, on_error: Callable[[Path, str], None]) -> Iterator[Prediction]:
     """Yield a prediction per file, in their order, with one batch of images in memory at a time.
 
     `on_error` is called with each file that cannot be read and a sentence that says why; the others are predicted.
@@ -40,7 +37,7 @@ def predict_files(
                 on_error(file, str(error))
 
     waiting = readable()
-    while batch := list(itertools.islice(waiting, batch_size)):
+    while batch := list(itertools.islice(waiting, BATCH)):
         probabilities = as_two_columns(model.predict(np.stack([image for _, image in batch])))
         for (file, _), row in zip(batch, probabilities, strict=True):
             yield to_prediction(file, row, model.notes)
@@ -80,37 +77,29 @@ def _predict_all(options: argparse.Namespace, model: Runner) -> int:
     from tqdm import tqdm
 
     files, problems = find_images(options.paths)
-    # On a terminal after two seconds; a bar in a log file would be noise.
-    bar = tqdm(total=len(files), unit="image", delay=_PATIENCE_S, leave=False, disable=not sys.stderr.isatty())
-    start, failed = time.monotonic(), 0
-
-    def make_room() -> None:
-        if time.monotonic() - start > _PATIENCE_S:  # before, there is no bar whose line a prediction could end up in
-            bar.clear()
-
-    def report(file: Path | None, sentence: str) -> None:
-        nonlocal failed
-        failed += 1
-        make_room()
-        print(_printable(sentence), file=sys.stderr)
-        bar.update(file is not None)
-
     for sentence in problems:
-        report(None, sentence)
+        print(_printable(sentence), file=sys.stderr)
     write = _as_json if options.json else _as_csv if options.csv else _as_lines
+    # On a terminal, a line per image shows the progress; in a log file, a bar would be noise.
+    no_bar = sys.stdout.isatty() or not sys.stderr.isatty()
+    with tqdm(total=len(files), unit="image", delay=_PATIENCE_S, leave=False, disable=no_bar) as bar:
 
-    def counted() -> Iterator[Prediction]:
-        for prediction in predict_files(files, model, report):
-            make_room()
-            yield prediction
+        def report(file: Path, sentence: str) -> None:
+            problems.append(sentence)
+            bar.clear()
+            print(_printable(sentence), file=sys.stderr)
             bar.update()
 
-    with bar:
+        def counted() -> Iterator[Prediction]:
+            for prediction in predict_files(files, model, report):
+                yield prediction
+                bar.update()
+
         predictions = counted()
         first = next(predictions, None)  # a model without probabilities fails here, before anything is written
         write(itertools.chain([] if first is None else [first], predictions), model.notes.class_names)
     sys.stdout.flush()
-    return 1 if failed else 0
+    return 1 if problems else 0
 
 
 def _printable(text: object) -> str:

@@ -1,11 +1,8 @@
 """What a learner has solved so far: `show` and `reset`. With ``COURSE_PROGRESS=off`` nothing is read or written."""
 
-import html
 import importlib
 import pkgutil
 import re
-
-from IPython.display import display
 
 from course_utils import exercises
 from course_utils.exercises.engine import Exercise, results
@@ -14,54 +11,23 @@ WORDS = {"correct": "✔ correct", "wrong": "✘ wrong so far"}
 
 
 def show(lesson: int | None = None) -> None:
-    """Show which exercises of one lesson, or of all, are solved, tried or not attempted.
-
-    Raises
-    ------
-    ValueError
-        If there is no such lesson with exercises.
-    """
+    """Show which exercises of one lesson, or of all, are solved, tried or not attempted."""
     chosen = _chosen(lesson)
     found, note = results.look()
-    display(_Table({name: {e: found.get(name, {}).get(e) for e in names} for name, names in chosen.items()}, note))
+    width = max((len(name) for names in chosen.values() for name in names), default=0)
+    lines = [note] if note else []
+    for title, names in chosen.items():
+        entries = [found.get(title, {}).get(name) for name in names]
+        solved = sum(entry is not None and entry["status"] == "correct" for entry in entries)
+        lines.append(f"{title.replace('_', ' ').capitalize()}: {solved} of {len(names)} correct")
+        lines += [f"  {name:{width}}  {_in_words(entry)}" for name, entry in zip(names, entries, strict=True)]
+    print("\n".join(lines))
 
 
 def reset(lesson: int | None = None) -> None:
-    """Forget all results, or those of one lesson, and say how many there were.
-
-    Raises
-    ------
-    ValueError
-        If there is no such lesson with exercises.
-    """
+    """Forget all results, or those of one lesson, and say how many there were."""
     chosen = _chosen(lesson)
     print(results.forget(None if lesson is None else chosen))
-
-
-class _Table:
-    """One row per exercise, in text and in HTML, said by symbols and words alone: no colour depends on the theme."""
-
-    def __init__(self, lessons: dict[str, dict[str, dict | None]], note: str) -> None:
-        self.note = note
-        self.rows: list[tuple[str, ...]] = []  # (heading) or (exercise, result)
-        for lesson, entries in lessons.items():
-            solved = sum(entry is not None and entry["status"] == "correct" for entry in entries.values())
-            self.rows.append((f"{lesson.replace('_', ' ').capitalize()}: {solved} of {len(entries)} correct",))
-            self.rows += [(exercise, _in_words(entry)) for exercise, entry in entries.items()]
-
-    def __repr__(self) -> str:
-        width = max((len(row[0]) for row in self.rows if len(row) == 2), default=0)
-        lines = [self.note] if self.note else []
-        return "\n".join(lines + [f"  {row[0]:{width}}  {row[1]}" if len(row) == 2 else row[0] for row in self.rows])
-
-    def _repr_html_(self) -> str:
-        left = 'style="text-align: left"'
-        rows = ""
-        for first, *result in self.rows:
-            scope = f'scope="row" {left}' if result else f'colspan="2" {left}'
-            cells = "".join(f"<td {left}>{words}</td>" for words in result)
-            rows += f"<tr><th {scope}>{html.escape(first)}</th>{cells}</tr>"
-        return (f"<p>{html.escape(self.note)}</p>" if self.note else "") + f"<table>{rows}</table>"
 
 
 def _in_words(entry: dict | None) -> str:
@@ -81,6 +47,7 @@ def _exercises() -> dict[str, list[str]]:
 
 
 def _chosen(lesson: int | None) -> dict[str, list[str]]:
+    """Return the exercises of one lesson, or of all; raise ValueError if the lesson has none."""
     lessons = _exercises()
     numbers = {name: int(name[-2:]) for name in lessons}
     if lesson is not None and lesson not in numbers.values():

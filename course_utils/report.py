@@ -8,6 +8,7 @@ from pathlib import Path
 import jinja2
 import numpy as np
 from PIL import Image
+from sklearn.metrics import confusion_matrix
 
 from course_utils.audit import SIGNS, Audit
 
@@ -35,8 +36,7 @@ def write_report(
     """Write a report on a classifier as one HTML file that opens anywhere, without a network, and return the file.
 
     It shows the headline, a confusion matrix, the worst mistakes (or, if there are none, the least confident
-    predictions), examples of each class, what the audit found, and the notes. Text from you or from file names is shown
-    as text, also if it looks like HTML. An older file is replaced, whole or not at all.
+    predictions), examples of each class, what the audit found, and the notes. An older file is replaced.
 
     Parameters
     ----------
@@ -48,17 +48,13 @@ def write_report(
         The true classes, int (n,), and what the classifier predicted, (n, classes).
     files : sequence of str, optional
         n names to put below the images.
-    headline : mapping of str to str, optional
-        What is shown at the top in large letters, such as ``{"accuracy": "97 %", "95 % interval": "91 to 99 %"}``.
-    notes : mapping of str to str, optional
-        How it was made and what it is not good for, such as ``{"split": "by region of the photo"}``.
+    headline, notes : mapping of str to str, optional
+        What is shown at the top in large letters, such as ``{"accuracy": "97 %"}``, and at the end.
 
     Raises
     ------
     ValueError
-        If there is no image, the arguments do not fit together, or the texts make the file larger than `MOST_BYTES`.
-    OSError
-        If the file cannot be written.
+        If there is no image, the arguments do not fit together, or the file would be larger than `MOST_BYTES`.
     """
     path = Path(path).expanduser()
     images, labels, probabilities = np.asarray(images), np.asarray(labels), np.asarray(probabilities)
@@ -67,8 +63,7 @@ def write_report(
     _check(names, images, labels, probabilities, files)
     predictions = probabilities.argmax(axis=1)
     mistakes = int(np.sum(predictions != labels))
-    matrix = np.zeros((len(names), len(names)), int)
-    np.add.at(matrix, (labels, predictions), 1)
+    matrix = confusion_matrix(labels, predictions, labels=range(len(names)))
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     text = environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(
         title=title,
@@ -96,28 +91,21 @@ def write_report(
             "sent around: shorten title, headline and notes."
         )
     path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".{path.name}.part")
-    try:
-        scratch.write_bytes(content)
-        scratch.replace(path)
-    finally:
-        scratch.unlink(missing_ok=True)
+    path.write_bytes(content)
     return path
 
 
 def _check(
     names: list[str], images: np.ndarray, labels: np.ndarray, probabilities: np.ndarray, files: list[str]
 ) -> None:
+    got = f"write_report got images of shape {images.shape} and type {images.dtype}"
     if images.dtype != np.uint8 or images.ndim not in (3, 4) or not len(images):
-        raise ValueError(
-            f"write_report got images of shape {images.shape} and type {images.dtype}: pass at least one, as uint8 "
-            "(n, height, width, 3) or (n, height, width) in 0…255."
-        )
+        raise ValueError(f"{got}: pass at least one, as uint8 (n, height, width, 3) or (n, height, width) in 0…255.")
     if labels.shape != (len(images),) or len(files) != len(images) or probabilities.shape != (len(images), len(names)):
         raise ValueError(
-            f"write_report got {len(images)} images, labels of shape {labels.shape}, {len(files)} file names and "
-            f"probabilities of shape {probabilities.shape} for {len(names)} classes: pass one label, one name and one "
-            "row of probabilities per image, with one column per class."
+            f"{got}, labels of shape {labels.shape}, {len(files)} file names and "
+            f"{probabilities.shape} probabilities for {len(names)} classes: pass one label, one name and one row of "
+            "probabilities per image, with one column per class."
         )
     if not np.isin(labels, range(len(names))).all():
         raise ValueError(f"A label is not among 0 … {len(names) - 1}, which have names: pass indices into class_names.")

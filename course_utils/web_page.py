@@ -34,13 +34,8 @@ _SIDE = 440  # pixels of the image with the heat map
 def load_explainer(file: Path) -> Callable[[np.ndarray], tuple[Prediction, np.ndarray]]:
     """Load a ``.keras`` model and return a function that predicts and shows where the network looks.
 
-    The function takes uint8 (H, W, 3) RGB and returns a `Prediction` and the image with the heat map of the predicted
-    class over it, as `overlay_heat_map` makes it. Several threads may call it; they wait for each other.
-
-    Raises
-    ------
-    ModelError
-        If the file cannot be used.
+    It turns uint8 (H, W, 3) RGB into a `Prediction` and what `overlay_heat_map` makes of the heat map of the predicted
+    class; several threads may call it. Raises `ModelError` if the file cannot be used.
     """
     if file.suffix != ".keras":
         raise ModelError(f"“{file}” is no .keras file: Grad-CAM needs the layers, which other formats do not show.")
@@ -159,7 +154,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(error, file=sys.stderr)
             return 2
         print(f"The page is at {address} (Ctrl+C ends it).", flush=True)
-        before = signal.signal(signal.SIGTERM, _as_ctrl_c)  # a system that shuts down asks this way: uploads go too
+        # A system that shuts down sends SIGTERM: the uploads must go then, too.
+        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             threading.Event().wait()
         except KeyboardInterrupt:
@@ -167,10 +163,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         finally:
             signal.signal(signal.SIGTERM, before)
     return 0
-
-
-def _as_ctrl_c(*_: object) -> None:
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

@@ -164,10 +164,10 @@ def test_blank_found_by_running_is_not_attempted():
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        (forgets, "`pad([[1, 2], [3, 4]], 1)` gives nothing (None): did you forget `return`?"),
+        (forgets, "`pad([[1, 2], [3, 4]], 1)` goes wrong. The result is None: did you forget `return`?"),
         (breaks, "`pad([[1, 2], [3, 4]], 1)` stops with IndexError: too many indices for array"),
         (leaves, "stops with SystemExit: bye (line 2 of your cell: `sys.exit"),
-        (one_argument, "`pad` is called with 2 argument(s): `(image, width)`."),
+        (one_argument, "stops with TypeError: one_argument() takes 1 positional argument but 2 were given"),
         (np.zeros((4, 4)), "Pass the function itself, without calling it: `check(pad)`."),
         (None, "Pass the function itself, without calling it: `check(pad)`. This is None."),
         (int, "`pad([[1, 2], [3, 4]], 1)` stops with ValueError: int() base must be"),
@@ -194,19 +194,14 @@ def test_unusual_function_is_correct(answer):
 
 def test_endless_loop_is_told(monkeypatch):
     monkeypatch.setattr(pad, "seconds", 0.2)
-    assert (
-        said(pad, endless)
-        == "✘ Not yet. `pad([[1, 2], [3, 4]], 1)` did not end within 0.2 s: does a loop never stop, or is it only slow?"
-    )
+    text = said(pad, endless)
+    assert text.startswith("✘ Not yet. `pad([[1, 2], [3, 4]], 1)` did not end within 0.2 s: does a loop never stop")
+    assert "`input()`" in text
 
 
 def collects(image, width, seen=[]):  # noqa: B006 (the bug it shows)
     seen.append(np.pad(image, width))
     return seen[0] if len(seen) == 1 else seen
-
-
-def asks(image, width):
-    return np.pad(image, int(input("width? ")))
 
 
 def test_first_result_survives_later_changes():
@@ -221,12 +216,6 @@ def test_first_result_survives_later_changes():
     assert "2)` (the input before it came out right) goes wrong." in said(pad, collects)
 
 
-def test_waiting_for_input_is_told(monkeypatch):
-    monkeypatch.setattr("builtins.input", lambda _: endless(1, 1))
-    monkeypatch.setattr(pad, "seconds", 0.2)
-    assert said(pad, asks).endswith("waits at `input()`: the values come as arguments, so leave it out.")
-
-
 def test_course_fault_is_a_note():
     def missing():
         raise FileNotFoundError("coins.png")
@@ -235,8 +224,6 @@ def test_course_fault_is_a_note():
     feedback = broken.judge(pad.reference)
     assert feedback.status == "note"
     assert "`pad` could not be prepared: FileNotFoundError: coins.png. This is the course's fault" in feedback.text
-    forgetful = function(hints=(), inputs=lambda: [(1, 2)])(lambda image, width: None)
-    assert forgetful.judge(lambda image, width: None).status == "note"
     assert value(hints=())(missing).judge(3).status == "note"
 
 
@@ -570,7 +557,7 @@ def test_hostile_answers_are_five_hundred():
 def test_slow_judging_is_stopped(monkeypatch):
     monkeypatch.setattr(kinds, "JUDGING_LIMIT_S", 0.2)
     slow = value(hints=(), rules=[(lambda answer: endless(1, 1), 3, "")])(parameters.reference)
-    assert said(slow, 3) == "✘ Not yet. Looking at your answer took longer than 0 s: it was stopped."
+    assert said(slow, 3) == "✘ Not yet. Your answer, of type int, could not be checked: it took longer than 0 s."
 
 
 def test_has_blank_searches_containers():

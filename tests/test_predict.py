@@ -187,10 +187,13 @@ def test_predict_files_holds_one_batch(tmp_path):
     assert sum(1 for _ in stream) == 999 and held[0] == predict.BATCH
 
 
-def test_predict_files_independent_of_batch_size(model, folder):
+def test_predict_files_independent_of_batch_size(model, folder, monkeypatch):
     files, _ = find_images([folder])
     runner = load_model(model)
-    results = [list(predict.predict_files(files, runner, print, size)) for size in (1, 2, 16)]
+    results = []
+    for size in (1, 2, 16):
+        monkeypatch.setattr(predict, "BATCH", size)
+        results.append(list(predict.predict_files(files, runner, print)))
     assert results[0] == results[1] == results[2] and len(results[0]) == 3
 
 
@@ -216,8 +219,8 @@ def test_predict_stops_with_ctrl_c(capsys, monkeypatch, model, folder):
     assert run(capsys, folder, "--model", model) == (130, "", "Stopped.\n")
 
 
-@pytest.mark.parametrize("terminal", [True, False])
-def test_predict_progress_on_terminals_only(capsys, monkeypatch, model, folder, terminal):
+@pytest.mark.parametrize(("terminal", "lines_on_terminal"), [(True, False), (True, True), (False, False)])
+def test_predict_bar_only_where_no_line_shows_progress(capsys, monkeypatch, model, folder, terminal, lines_on_terminal):
     seen = []
 
     class Bar(tqdm.tqdm):
@@ -227,14 +230,15 @@ def test_predict_progress_on_terminals_only(capsys, monkeypatch, model, folder, 
 
     monkeypatch.setattr(tqdm, "tqdm", Bar)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: lines_on_terminal)
     (folder / "text.jpg").write_text("This is no image.", encoding="utf-8")
     code, out, err = run(capsys, folder, "--model", model)
     assert code == 1 and len(out.splitlines()) == 3
     assert len(err.split("\n")) == 2 and "%|" not in err  # it was over within two seconds
-    assert seen[0]["disable"] is not terminal and seen[0]["delay"] == 2 and seen[0]["total"] == 4
+    assert seen[0]["disable"] is (lines_on_terminal or not terminal) and seen[0]["delay"] == 2 and seen[0]["total"] == 4
 
 
-def test_predict_bar_makes_room(capsys, monkeypatch, model, folder):
+def test_predict_bar_is_drawn(capsys, monkeypatch, model, folder):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     monkeypatch.setattr(predict, "_PATIENCE_S", 0)
     code, out, err = run(capsys, folder, "--model", model)

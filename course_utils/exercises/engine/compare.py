@@ -4,7 +4,7 @@ import contextlib
 import difflib
 import math
 import numbers
-import types
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -35,16 +35,12 @@ def difference(
     Parameters
     ----------
     expected : bool, int, float, str, None, ndarray, or list, tuple, set, dict of these
-        The right answer.
     got : object
         Anything at all. Lists count as arrays, tuples as lists, tensors and Pillow images as arrays.
     tolerance : float
-        How far numbers may be off, relative and absolute; absolute only where the right ones are of an integer type,
-        so that a count of millions must be right to the last digit.
-    dtype : bool
-        Whether an array must have the dtype of `expected`.
-    image, shape : bool
-        Whether to speak of pixels, and whether a tuple is the shape of an array, so that one may speak of axes.
+        Relative and absolute; absolute only where `expected` is of an integer type: a count of millions must be exact.
+    dtype, image, shape : bool
+        Whether the dtype counts, whether to speak of pixels, and whether a tuple is the shape of an array.
     reveal : bool
         Whether the message may say the expected value.
     where : {"result", "value", "entry"}
@@ -58,19 +54,9 @@ def difference(
         only = got.reshape(-1)[0]  # an array of one element stands for the element, but the message speaks of the array
         right = difference(expected, only, **options) is None
         return None if right else f"{_kind(expected).capitalize()} is expected, got {short(got)}."
-    if isinstance(expected, np.ndarray):
-        return _array(expected, got, options)
-    if isinstance(expected, bool) or expected is None:
-        return None if got is expected else _expected(expected, got, options)
-    if isinstance(expected, int | float):
-        return _number(expected, got, options)
-    if isinstance(expected, str):
-        return _text(expected, got, options)
-    if isinstance(expected, tuple | list):
-        return _sequence(expected, got, options)
-    if isinstance(expected, dict):
-        return _dict(expected, got, options)
-    return _set(expected, got)
+    compare = {np.ndarray: _array, int: _number, float: _number, str: _text, tuple: _sequence, list: _sequence}
+    compare |= {dict: _dict, set: _set, bool: _same, type(None): _same}
+    return compare[type(expected)](expected, got, options)
 
 
 def _plain(got: Any) -> Any:
@@ -96,44 +82,31 @@ def _wrong_kind(expected: Any, got: Any, where: str) -> str | None:
         return f"{what} is None: {cause}"
     if isinstance(got, np.ma.MaskedArray):
         return f"{what} is an array with masked values: fill them with `.filled(…)`."
-    if isinstance(got, type):
-        return f"{what} is the type `{got.__name__}` itself, not a value of it."
-    if isinstance(got, types.ModuleType):
-        return f"{what} is a module: which of its functions did you mean to call?"
     if callable(got):
-        return f"{what} is a function: call it, with `()`, to get what it returns."
+        return f"{what} is a function or a class: call it, with `()`, to get what it returns."
     if isinstance(got, Iterator | range | type({}.keys()) | type({}.values()) | type({}.items())):
         return f"{what} is a `{type(got).__name__}` object, which makes its items later: wrap it in `list(…)`."
     if isinstance(got, str) and not isinstance(expected, str):
-        if isinstance(expected, int | float) and _close(expected, _number_in(got), 1e-6):
-            return f"{what} is text. Without the quotes it is the number."
-        return f"{what} is text, {short(got)}, but {_kind(expected)} is expected."
+        return f"{what} is text in quotes, {short(got)}, but {_kind(expected)} is expected."
     return None
 
 
 KINDS = {bool: "True or False", int: "a number", float: "a number", str: "text"}
-KINDS |= {tuple: "a tuple", list: "a list", dict: "a dict", set: "a set"}
+KINDS |= {tuple: "a tuple", list: "a list", dict: "a dict", set: "a set", type(None): "None"}
 
 
 def _kind(value: Any) -> str:
     return KINDS.get(type(value), "an array")
 
 
-def _number_in(text: str) -> float:
-    try:
-        return float(text.strip().rstrip("%"))
-    except ValueError:
-        return math.nan
-
-
 def _said(expected: Any, got: Any, options: dict) -> str:
-    return f"Expected {short(expected)}, got {short(got)}." if options["reveal"] else f"{short(got)} is not right."
+    if options["reveal"]:
+        return f"Expected {short(expected)}, got {short(got)}."
+    return f"{short(got)} is not {'right' if _kind(got) == _kind(expected) else _kind(expected)}."
 
 
-def _expected(expected: Any, got: Any, options: dict) -> str:
-    if options["reveal"] or type(got) is type(expected):
-        return _said(expected, got, options)
-    return f"{short(got)} is not {_kind(expected)}."
+def _same(expected: bool | None, got: Any, options: dict) -> str | None:
+    return None if got is expected else _said(expected, got, options)
 
 
 def _close(expected: Any, got: Any, tolerance: float, whole: bool = False) -> Any:
@@ -161,18 +134,15 @@ NUMBER_CAUSES: tuple[tuple[Callable[[float], float], str], ...] = (  # what make
 
 
 def _number(expected: float, got: Any, options: dict) -> str | None:
-    if isinstance(got, numbers.Rational) and not isinstance(got, int):
-        got = float(got)
-    if isinstance(got, bool) or not isinstance(got, int | float):
-        shape = f" of shape {got.shape}" if isinstance(got, np.ndarray) else ""
-        return f"One number is expected, got {short(got) if not shape else 'an array' + shape}."
+    if isinstance(got, bool) or not isinstance(got, numbers.Real):
+        return f"One number is expected, got {short(got)}."
     try:
-        got = float(got) if abs(got) > 2**53 or isinstance(got, float) else got
+        got = got if isinstance(got, int) and abs(got) <= 2**53 else float(got)
     except OverflowError:
         return "Your number is too large to be true."
     if _close(expected, got, options["tolerance"], whole=isinstance(expected, int)):
         return None
-    if math.isnan(got) or math.isinf(got):
+    if not math.isfinite(got):
         return f"Got {got}: something was divided by zero, or the logarithm of zero taken."
     said = _said(expected, got, options)
     if expected != 0 and got != 0:
@@ -195,17 +165,18 @@ def _text(expected: str, got: Any, options: dict) -> str | None:
         return f"Text in quotes is expected, got {short(got)}."
     if got == expected:
         return None
-    if got.strip().casefold() == expected.strip().casefold():
-        return f"{short(got)} differs only in capital letters or spaces."
-    if "".join(got.split()) == "".join(expected.split()):
-        return f"{short(got)} differs only in spaces."
-    if got.strip("\"'`“”‘’") == expected:
-        return f"{short(got)} has quotes inside the text: one pair around it is enough."
+    if _bare(got) == _bare(expected):
+        return f"{short(got)} differs only in capital letters, spaces or quotes inside the text."
+    said = _said(expected, got, options)
     digits = [[c for c in text if c.isdigit()] for text in (expected, got)]  # float32 is no typo of float64
     comparable = len(expected) > 4 and abs(len(got) - len(expected)) <= 2 and digits[0] == digits[1]
     if comparable and difflib.SequenceMatcher(None, expected, got).ratio() > 0.8:
-        return f"{_expected(expected, got, options)} It is close: is a letter wrong, missing or too many?"
-    return _expected(expected, got, options)
+        return f"{said} It is close: is a letter wrong, missing or too many?"
+    return said
+
+
+def _bare(text: str) -> str:
+    return re.sub(r"[\s\"'`“”‘’]", "", text).casefold()
 
 
 def _items(got: Any) -> list | None:
@@ -217,19 +188,18 @@ def _items(got: Any) -> list | None:
 
 def _sequence(expected: tuple | list, got: Any, options: dict) -> str | None:
     items = _items(got)
-    kind = _kind(expected)
     inner = options | {"where": "entry"}
     if items is None:
-        return f"{kind.capitalize()} with {len(expected)} entries is expected, got {short(got)}."
+        return f"{_kind(expected).capitalize()} with {len(expected)} entries is expected, got {short(got)}."
 
     def same(one: Any, other: Any) -> bool:
         return difference(one, other, **inner) is None
 
-    said = _said(expected, got, options)
     if len(items) == len(expected) and all(map(same, expected, items)):
         return None
-    sides = all(isinstance(item, numbers.Real) for item in items)
-    if options["shape"] and sides and (cause := _shape_cause(tuple(expected), tuple(items))):
+    said = _said(expected, type(expected)(items), options)
+    sides = options["shape"] and all(isinstance(item, numbers.Real) for item in items)
+    if sides and (cause := _shape_cause(tuple(expected), tuple(items))):
         return f"{said} {cause}"
     if len(items) != len(expected):
         return f"It has {len(items)} entries, but {len(expected)} are expected."
@@ -237,12 +207,10 @@ def _sequence(expected: tuple | list, got: Any, options: dict) -> str | None:
     for entry in expected:
         position = next((i for i, item in enumerate(left) if same(entry, item)), None)
         if position is None:
-            break
+            first = next(i for i, pair in enumerate(zip(expected, items, strict=True)) if not same(*pair))
+            return f"Entry {first} (counted from 0): {difference(expected[first], items[first], **inner)}"
         left.pop(position)
-    if not left:
-        return f"{said} The entries are right, their order is not."
-    first = next(i for i, (one, other) in enumerate(zip(expected, items, strict=True)) if not same(one, other))
-    return f"Entry {first} (counted from 0): {difference(expected[first], items[first], **inner)}"
+    return f"{said} The entries are right, their order is not."
 
 
 def _shape_cause(want: tuple, have: tuple) -> str:
@@ -257,10 +225,8 @@ def _shape_cause(want: tuple, have: tuple) -> str:
         return "The last axis is missing" + (": the channels?" if len(want) > 2 and want[-1] in CHANNELS else ".")
     if have == want[1:]:
         return "The first axis is missing" + (": the batch?" if len(want) == 4 or want[0] == 1 else ".")
-    if want == have[1:]:
-        return "There is one axis too many in front."
-    if want == have[:-1]:
-        return "There is one axis too many at the end."
+    if want in (have[1:], have[:-1]):
+        return f"There is one axis too many {'in front' if want == have[1:] else 'at the end'}."
     if [side for side in have if side != 1] == [side for side in want if side != 1]:
         return f"Axes of length 1: {have.count(1)} instead of {want.count(1)}."
     return ""
@@ -279,8 +245,8 @@ def _dict(expected: dict, got: Any, options: dict) -> str | None:
     return None
 
 
-def _set(expected: set, got: Any) -> str | None:
-    items = _items(got) if not isinstance(got, set | frozenset) else list(got)[:LONGEST]
+def _set(expected: set, got: Any, _: dict) -> str | None:
+    items = list(got)[:LONGEST] if isinstance(got, set | frozenset) else _items(got)
     if items is None:
         return f"A set is expected, got {short(got)}."
     if extra := [item for item in items if item not in expected]:
@@ -326,29 +292,25 @@ def _array(expected: np.ndarray, got: Any, options: dict) -> str | None:
             got = np.asarray([_plain(item) for item in got])
         except ValueError:
             return "The rows of your list differ in length: an array needs equal ones."
+    if isinstance(got, int | float) and expected.ndim == 0:
+        got = np.asarray(got)
     if not isinstance(got, np.ndarray):
-        if isinstance(got, int | float) and expected.ndim == 0:
-            got = np.asarray(got)
-        else:
-            return f"An array of shape {expected.shape} is expected, got {short(got)}."
+        return f"An array of shape {expected.shape} is expected, got {short(got)}."
     if got.shape != expected.shape:
         return _other_shape(expected.shape, got.shape, options)
     if got.size > MOST_ELEMENTS:
         return "Your array is too large to be looked at."
-    if got.dtype.kind not in "biuf":
-        if expected.dtype.kind in "biuf":
-            return f"Numbers are expected, but the array has dtype {got.dtype}."
+    if expected.dtype.kind not in "biuf":
         return None if np.array_equal(expected, got) else "The entries differ."
+    if got.dtype.kind not in "biuf":
+        return f"Numbers are expected, but the array has dtype {got.dtype}."
     if got.dtype.kind == "b" and expected.dtype.kind != "b":
         return "The array holds True and False where numbers are expected."
     return _values(expected, got, options)
 
 
 def _outer_shape(got: Any) -> tuple:
-    """Return the shape that a nested list seems to have, by its first items: NumPy would visit all of them.
-
-    A list that holds a list twice, that holds a list twice, and so on, takes no memory, but its array would.
-    """
+    """Return the shape that a nested list seems to have, by its first items: an array of all could fill the memory."""
     shape: tuple = ()
     while isinstance(got, list | tuple) and len(shape) < 8:
         shape += (len(got),)
@@ -374,7 +336,10 @@ def _values(expected: np.ndarray, got: np.ndarray, options: dict) -> str | None:
     want, have = expected.astype(float), got.astype(float)
     right = _close(want, have, options["tolerance"], whole=expected.dtype.kind in "iu")
     if right.all():
-        return _other_dtype(expected, got) if options["dtype"] else None
+        if not options["dtype"] or got.dtype == expected.dtype:
+            return None
+        said = f"the dtype is {got.dtype} instead of {expected.dtype}"
+        return f"The values are right, but {said}: use `.astype(…)` at the end."
     unclear = ~np.isfinite(have)
     if unclear.any():
         return f"{unclear.sum()} of {have.size} values are NaN or infinite: was something divided by zero?"
@@ -383,31 +348,48 @@ def _values(expected: np.ndarray, got: np.ndarray, options: dict) -> str | None:
         blurred = np.ptp(repaired) == 0 < np.ptp(have)  # what makes all values equal explains nothing
         if repaired is not have and not blurred and _explains(want, repaired, options["tolerance"]):
             return words
-    off = have - want
-    if expected.dtype.kind in "iu" and got.dtype.kind == "f" and np.abs(off).max() < 1 and np.abs(want).max() > FEW:
-        if (np.rint(have) == want).all():
-            return "The values are off by less than 1: round them and turn them into whole numbers."
-        if (np.trunc(have) == want).all():
-            return "The values are off by less than 1: cut off what comes after the point."
-    if expected.dtype.kind == "f" and np.abs(off).max() < 1 < np.abs(want).max() and (have == np.trunc(have)).all():
+    return (
+        _arithmetic(expected, got, want, have, right)
+        or _step(want, have, options)
+        or _where(expected, got, right, options)
+    )
+
+
+def _arithmetic(
+    expected: np.ndarray, got: np.ndarray, want: np.ndarray, have: np.ndarray, right: np.ndarray
+) -> str | None:
+    """Recognise rounding, whole numbers where fractions are meant, wrap-around of uint8, and clipping."""
+    off, whole = have - want, expected.dtype.kind in "iu"
+    near = np.abs(off).max() < 1
+    if whole and got.dtype.kind == "f" and near and np.abs(want).max() > FEW:
+        for repaired, remedy in ((np.rint(have), "round them and turn them into"), (np.trunc(have), "cut them off to")):
+            if (repaired == want).all():
+                return f"The values are off by less than 1: {remedy} whole numbers."
+    if expected.dtype.kind == "f" and near and np.abs(want).max() > 1 and (have == np.trunc(have)).all():
         return "The values have lost what comes after the point: were they turned into whole numbers too early?"
-    if (want == np.trunc(want)).all() and (off % 256 == 0).all() and have.min() >= 0 and have.max() <= 255:
+    modulo = (want == np.trunc(want)).all() and (off % 256 == 0).all() and have.min() >= 0 and have.max() <= 255
+    if modulo or (got.dtype == np.uint8 and _restarts(want, off, right)):
         return "Values have wrapped around at 256, as `uint8` does: compute in a larger type."
-    if got.dtype == np.uint8 and not right.all() and _restarts(want, off, right):
-        return "Where values should stop at 0 or 255 they go round, as `uint8` does: compute in a larger type."
     if np.ptp(have) > 0 and (np.clip(want, 0, 255) == have).all():
         return "Values outside 0…255 were cut off."
-    varied = np.isfinite(want).all() and np.ptp(want) > 0  # all offsets and factors fit values that are all equal
-    if varied and np.ptp(off) <= min(options["tolerance"], 1e-3) * max(1.0, np.abs(off).max()):
+    return None
+
+
+def _step(want: np.ndarray, have: np.ndarray, options: dict) -> str | None:
+    """Recognise one offset or one factor for all values."""
+    if not np.isfinite(want).all() or np.ptp(want) == 0:  # all offsets and factors fit values that are all equal
+        return None
+    off = have - want
+    if np.ptp(off) <= min(options["tolerance"], 1e-3) * max(1.0, np.abs(off).max()):
         side, by = "large" if off.flat[0] > 0 else "small", abs(off.flat[0])
         return f"Every value is too {side} by " + (f"{by:.4g}." if options["reveal"] else "the same amount.")
-    factor = np.divide(have, want, out=np.full_like(want, np.nan), where=(want != 0) & (have != 0))
-    known = factor[~np.isnan(factor)]
-    proportional = varied and known.size > 1 and ((want == 0) == (have == 0)).all()
-    if proportional and np.ptp(known) <= 1e-3 * abs(known[0]) < abs(known[0] - 1):
-        times = f"{known[0]:.4g} times" if options["reveal"] else "the same multiple of"
-        return f"Every value is {times} what it should be."
-    return _where(expected, got, right, options)
+    factors = have[want != 0] / want[want != 0]
+    if factors.size < 2 or ((want == 0) != (have == 0)).any():
+        return None
+    if np.ptp(factors) > 1e-3 * abs(factors[0]) or abs(factors[0] - 1) <= 1e-3:
+        return None
+    times = f"{factors[0]:.4g} times" if options["reveal"] else "the same multiple of"
+    return f"Every value is {times} what it should be."
 
 
 def _restarts(want: np.ndarray, off: np.ndarray, right: np.ndarray) -> bool:
@@ -415,13 +397,6 @@ def _restarts(want: np.ndarray, off: np.ndarray, right: np.ndarray) -> bool:
     limited = (want[~right] == 0) | (want[~right] == 255)
     extreme = np.isin((want + off)[~right], (0, 255)).all()  # a white border, a mask: no arithmetic went wrong there
     return bool(right.any() and limited.all() and not extreme and np.abs(off[~right]).mean() > 128)
-
-
-def _other_dtype(expected: np.ndarray, got: np.ndarray) -> str | None:
-    if got.dtype == expected.dtype:
-        return None
-    said = f"the dtype is {got.dtype} instead of {expected.dtype}"
-    return f"The values are right, but {said}: use `.astype(…)` at the end."
 
 
 def _where(expected: np.ndarray, got: np.ndarray, right: np.ndarray, options: dict) -> str:

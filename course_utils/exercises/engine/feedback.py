@@ -22,25 +22,13 @@ LARGEST_SIDE = 1024  # pixels: a larger image is not drawn into a reply
 
 @dataclass(frozen=True)
 class Feedback:
-    """What an exercise says.
+    """What an exercise says."""
 
-    Parameters
-    ----------
-    status : str
-        A key of `LOOKS`.
-    text : str
-        Plain words; backticks mark code.
-    code : str
-        Python code shown below the words.
-    expected, got : ndarray, optional
-        Two images, (H, W) or (H, W, 3), to be drawn with their difference in a notebook.
-    """
-
-    status: str
-    text: str
-    code: str = ""
-    expected: np.ndarray | None = None
-    got: np.ndarray | None = None
+    status: str  # a key of LOOKS
+    text: str  # plain words; backticks mark code
+    code: str = ""  # Python code shown below the words
+    expected: np.ndarray | None = None  # an image, (H, W) or (H, W, 3), to be drawn
+    got: np.ndarray | None = None  # another one, drawn beside it
 
     def __str__(self) -> str:
         said = f"{LOOKS[self.status][0]} {self.text}".rstrip()

@@ -55,10 +55,7 @@ def has_blank(answer: Any, depth: int = 5) -> bool:
 
 
 def has_blank_source(function: Callable) -> bool:
-    """Return whether a function still has a ``...`` to replace, or no body at all.
-
-    A ``...`` inside an index, such as ``image[..., 0]``, is an answer and no blank.
-    """
+    """Return whether a function still has a ``...`` to replace (not inside an index), or no body at all."""
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
     except (OSError, TypeError, SyntaxError, ValueError):
@@ -67,8 +64,8 @@ def has_blank_source(function: Callable) -> bool:
     if not isinstance(definition, ast.FunctionDef):
         return False  # a lambda: its result will tell
     indices = {id(node) for index in ast.walk(tree) if isinstance(index, ast.Subscript) for node in ast.walk(index)}
-    blanks = [n for n in ast.walk(tree) if isinstance(n, ast.Constant) and n.value is ... and id(n) not in indices]
-    return bool(blanks) or all(
+    blanks = (n for n in ast.walk(tree) if isinstance(n, ast.Constant) and n.value is ... and id(n) not in indices)
+    return any(blanks) or all(
         isinstance(line, ast.Pass) or (isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant))
         for line in definition.body
     )
@@ -101,29 +98,14 @@ class Exercise:
         What to say when the answer is right.
     mistakes : sequence of (wrong answer, str)
         What to tell about this very answer.
-    tolerance : float
-        How far numbers may be off, relative and absolute.
-    dtype : bool
-        Whether an array must also have the dtype of the solution.
-    shape : bool
-        Whether a tuple is the shape of an array, so that the reply may speak of axes.
-    image : bool
-        Whether to draw expected, got and difference when they differ.
+    comparison : bool or float
+        `tolerance`, `dtype`, `shape` and `image` of `difference`; with `image`, a wrong image is drawn too.
     """
 
     how = "replace each `...` with your answer and run the cell again"
 
     def __init__(
-        self,
-        reference: Callable,
-        *,
-        hints: Sequence[str] = (),
-        remark: str = "",
-        mistakes: Sequence[tuple[Any, str]] = (),
-        tolerance: float = 1e-6,
-        dtype: bool = False,
-        shape: bool = False,
-        image: bool = False,
+        self, reference: Callable, *, hints: Sequence[str] = (), remark: str = "", mistakes: Sequence = (), **comparison
     ) -> None:
         self.reference = reference
         self.name = reference.__name__
@@ -131,7 +113,7 @@ class Exercise:
         self.hints = tuple(hints)
         self.remark = remark
         self.mistakes = [Mistake(*mistake) for mistake in mistakes]
-        self.comparison = {"tolerance": tolerance, "dtype": dtype, "shape": shape, "image": image}
+        self.comparison = comparison
 
     def __repr__(self) -> str:
         return f"Exercise {self.name} of {self.lesson}: .check(your answer), .hint(), .solution()"
@@ -171,25 +153,21 @@ class Exercise:
         The status is "correct", "wrong" or "not attempted"; "note" if the course itself is at fault.
         """
         outcome = run_limited(self._judge, (answer,), JUDGING_LIMIT_S)
-        if not outcome.finished:
-            return Feedback(
-                "wrong", f"Looking at your answer took longer than {JUDGING_LIMIT_S:.0f} s: it was stopped."
-            )
         if isinstance(outcome.error, CourseFault):
             return Feedback("note", str(outcome.error))
-        if outcome.error is not None:
-            text = f"Your answer, of type {type(answer).__name__}, cannot be looked at: {one_line(outcome.error)}"
-            return Feedback("wrong", text)
-        return outcome.value
+        if outcome.finished and outcome.error is None:
+            return outcome.value
+        reason = one_line(outcome.error) if outcome.finished else f"it took longer than {JUDGING_LIMIT_S:.0f} s"
+        return Feedback("wrong", f"Your answer, of type {type(answer).__name__}, could not be checked: {reason}.")
 
     def answer_code(self) -> str:
         """Return the solution as a learner would write it into the cell."""
         return _source(self.reference)
 
-    @property
+    @cached_property
     def right_answer(self) -> Any:
         """The answer that the solution gives."""
-        return self.reference
+        return self.reference()
 
     def _judge(self, answer: Any) -> Feedback:
         raise NotImplementedError
@@ -202,7 +180,7 @@ class Exercise:
 
     def _wrong(self, complaint: str, expected: Any, got: Any) -> Feedback:
         """Return the complaint, with images if the exercise is about them."""
-        if self.comparison["image"] and drawable(expected) and drawable(got):
+        if self.comparison.get("image") and drawable(expected) and drawable(got):
             return Feedback("wrong", complaint, expected=expected, got=got)
         return Feedback("wrong", complaint)
 
@@ -213,26 +191,16 @@ class Value(Exercise):
     Parameters
     ----------
     rules : sequence of (callable, wrong answer, str)
-        For open answers, which are not compared with the solution: what to tell if the callable, asked about the
-        answer, does not return true, and an answer for which it does not (or a function without parameters that makes
-        it, if that takes time). They are tried one after the other, after `mistakes`.
+        For open answers, which are not compared with the solution: what an answer must fulfil, one that does not (or a
+        function without parameters that makes it), and what to tell then. Tried in order, after `mistakes`.
     """
 
     def __init__(
-        self,
-        reference: Callable,
-        *,
-        rules: Sequence[Rule] = (),
-        mistakes: Sequence[tuple[Any, str]] = (),
-        **shared: Any,
+        self, reference: Callable, *, rules: Sequence[Rule] = (), mistakes: Sequence = (), **shared: Any
     ) -> None:
         super().__init__(reference, mistakes=[*mistakes, *(rule[1:] for rule in rules)], **shared)
         self.rules = tuple(rules)
         self.exact = self.mistakes[: len(mistakes)]
-
-    @cached_property
-    def right_answer(self) -> Any:
-        return self.reference()
 
     def answer_code(self) -> str:
         """Return the body of the solution with its result assigned to the exercise's name."""
@@ -254,17 +222,9 @@ class Value(Exercise):
         return self._wrong(self._known(answer) or complaint, expected, answer) if complaint else self._correct()
 
     def _follow_rules(self, answer: Any) -> Feedback:
-        complaint = self._known(answer) or self._broken_rule(answer)
+        broken = (message for holds, _, message in self.rules if not _holds(holds, answer))
+        complaint = self._known(answer) or next(broken, None)
         return self._correct() if complaint is None else Feedback("wrong", complaint)
-
-    def _broken_rule(self, answer: Any) -> str | None:
-        for holds, _, message in self.rules:
-            try:
-                if not holds(answer):
-                    return message
-            except Exception:  # an answer of the wrong kind breaks the rule that it cannot even be asked about
-                return message
-        return None
 
     def _known(self, answer: Any) -> str | None:
         return next((message for wrong, message in self.exact if self._differs(wrong, answer) is None), None)
@@ -286,20 +246,15 @@ class Model(Value):
                 remedy = " That is what `fit` returns: pass the network itself."
             return Feedback("wrong", f"A Keras model is expected, but this is {short(answer)}.{remedy}")
         if not answer.built:
-            text = "Keras does not know the shapes of this model yet: begin it with `keras.Input(...)`."
-            return Feedback("wrong", text)
+            return Feedback("wrong", "The shapes of this model are not known yet: begin it with `keras.Input(...)`.")
         return self._follow_rules(answer)
 
 
 class Function(Exercise):
     """An exercise whose answer is a function.
 
-    Parameters
-    ----------
-    inputs : callable
-        Returns the argument tuples that both are called with, smallest first: the first that goes wrong is shown.
-    seconds : float
-        How long all calls of a learner's function may take.
+    `inputs` returns the argument tuples that solution and answer are called with, smallest first; all calls of a
+    learner's function together may take so many `seconds`.
     """
 
     def __init__(
@@ -314,6 +269,11 @@ class Function(Exercise):
         self._make_inputs = inputs
         self.seconds = seconds
 
+    @property
+    def right_answer(self) -> Callable:
+        """The solution itself."""
+        return self.reference
+
     @cached_property
     def inputs(self) -> list[tuple]:
         """What the function is called with, smallest first."""
@@ -322,10 +282,7 @@ class Function(Exercise):
     @cached_property
     def expected(self) -> list[Any]:
         """What the solution returns for each of the inputs."""
-        results = self._results(self.reference)
-        if any(result is None for result in results):
-            raise ValueError("its own solution gives None here")
-        return results
+        return self._results(self.reference)
 
     def mistake(self, message: str) -> Callable[[Callable], Callable]:
         """Register the decorated function as a known wrong answer."""
@@ -336,32 +293,23 @@ class Function(Exercise):
 
         return register
 
-    def _call(self, function: Callable, arguments: tuple) -> Any:
-        return function(*copy.deepcopy(arguments))  # a function that changes its input must not spoil the next call
-
     def _results(self, function: Callable) -> list[Any]:
-        return [self._call(function, arguments) for arguments in self.inputs]
+        return [_call(function, arguments) for arguments in self.inputs]
 
     def _judge(self, answer: Any) -> Feedback:
         if answer is ... or has_blank_source(answer):
             return self._blank()
         with preparing(self.name):
-            first, expected = self.inputs[0], self.expected
+            expected = self.expected
         if not callable(answer):
             text = f"Pass the function itself, without calling it: `check({self.name})`. This is {short(answer)}."
             return Feedback("wrong", text)
-        try:
-            inspect.signature(answer).bind(*first)
-        except TypeError:
-            wanted = ", ".join(inspect.signature(self.reference).parameters)
-            return Feedback("wrong", f"`{self.name}` is called with {len(first)} argument(s): `({wanted})`.")
-        except ValueError:
-            pass  # some built-in functions have no signature; calling them will tell
         results, outcome = self._try(answer)
         for number, result in enumerate(results):
             if has_blank(result):
                 return self._blank()
-            if complaint := self._difference(number, result):
+            if complaint := difference(expected[number], result, **self.comparison):
+                complaint = f"{self._as_call(number)} goes wrong. {complaint}"
                 return self._wrong(self._named(results, complaint), expected[number], result)
         if len(results) == len(self.inputs):
             return self._correct()
@@ -373,7 +321,7 @@ class Function(Exercise):
 
         def all_calls() -> None:
             for arguments in self.inputs:
-                result = self._call(answer, arguments)
+                result = _call(answer, arguments)
                 with suppress(Exception):  # a copy, or a list that is filled further by the next call looks wrong here
                     result = copy.deepcopy(result)
                 results.append(result)
@@ -381,31 +329,23 @@ class Function(Exercise):
         outcome = run_limited(all_calls, seconds=self.seconds)
         return list(results), outcome
 
-    def _difference(self, number: int, result: Any) -> str | None:
-        if result is None:
-            return f"{self._as_call(number)} gives nothing (None): did you forget `return`?"
-        complaint = difference(self.expected[number], result, reveal=True, where="result", **self.comparison)
-        return complaint and f"{self._as_call(number)} goes wrong. {complaint}"
-
     def _named(self, results: list[Any], complaint: str) -> str:
         """Put the name of the mistake before a complaint, if the results are those of a known one."""
         for mistake in self.mistakes:
             known = self._results(mistake.wrong)
-            if len(results) == len(known) and all(
-                difference(wrong, got, reveal=False, where="result", **self.comparison) is None
-                for wrong, got in zip(known, results, strict=True)
-            ):
+            same = (
+                difference(one, other, **self.comparison) is None for one, other in zip(known, results, strict=True)
+            )
+            if len(results) == len(known) and all(same):
                 return f"{mistake.message}\n{complaint}"
         return complaint
 
     def _unfinished(self, answer: Callable, call: str, outcome: Outcome) -> Feedback:
         """Say why a function gave no result: it did not end, it has a blank, or it raised."""
         code = getattr(answer, "__code__", None)
-        if not outcome.finished and "input" in getattr(code, "co_names", ()):
-            return Feedback("wrong", f"{call} waits at `input()`: the values come as arguments, so leave it out.")
         if not outcome.finished:
-            text = f"{call} did not end within {self.seconds:g} s: does a loop never stop, or is it only slow?"
-            return Feedback("wrong", text)
+            cause = "does a loop never stop, does it wait at `input()`, or is it only slow?"
+            return Feedback("wrong", f"{call} did not end within {self.seconds:g} s: {cause}")
         if isinstance(outcome.error, TypeError) and "ellipsis" in str(outcome.error):
             return self._blank()
         return Feedback("wrong", f"{call} stops with {one_line(outcome.error, code)}")
@@ -428,10 +368,6 @@ class Quiz(Exercise):
         super().__init__(reference, hints=hints, remark=because, mistakes=list(reasons.items()))
         self.reasons = reasons
 
-    @cached_property
-    def right_answer(self) -> str:
-        return self.reference()
-
     @property
     def letters(self) -> list[str]:
         """All options, in their order."""
@@ -447,10 +383,19 @@ class Quiz(Exercise):
         letter = answer.strip(" .()\n").upper() if isinstance(answer, str) else None
         if letter == self.right_answer:
             return self._correct()
-        if letter in self.reasons:
-            return Feedback("wrong", self.reasons[letter])
-        options = ", ".join(self.letters)
-        return Feedback("wrong", f"One letter in quotes is expected, out of {options}; this is {short(answer)}.")
+        options = f"One letter in quotes is expected, out of {', '.join(self.letters)}; this is {short(answer)}."
+        return Feedback("wrong", self.reasons.get(letter, options))
+
+
+def _call(function: Callable, arguments: tuple) -> Any:
+    return function(*copy.deepcopy(arguments))  # a function that changes its input must not spoil the next call
+
+
+def _holds(rule: Callable[[Any], bool], answer: Any) -> bool:
+    try:
+        return bool(rule(answer))
+    except Exception:  # an answer of the wrong kind breaks the rule that it cannot even be asked about
+        return False
 
 
 def _source(function: Callable) -> str:
@@ -459,21 +404,5 @@ def _source(function: Callable) -> str:
     return "\n".join(source.splitlines()[ast.parse(source).body[0].lineno - 1 :])
 
 
-def value(**options: Any) -> Callable[[Callable], Value]:
-    """Make an exercise from a function without arguments that returns the right value; see `Value`."""
-    return partial(Value, **options)
-
-
-def model(**options: Any) -> Callable[[Callable], Model]:
-    """Make an exercise from a function without arguments that returns a right Keras model; see `Model`."""
-    return partial(Model, **options)
-
-
-def function(**options: Any) -> Callable[[Callable], Function]:
-    """Make an exercise from the function to be written; see `Function`."""
-    return partial(Function, **options)
-
-
-def quiz(**options: Any) -> Callable[[Callable], Quiz]:
-    """Make a multiple-choice question from a function that returns the right letter; see `Quiz`."""
-    return partial(Quiz, **options)
+# Decorators: ``@value(…)`` makes an exercise, with these options, of the solution below it.
+value, function, model, quiz = (partial(partial, kind) for kind in (Value, Function, Model, Quiz))

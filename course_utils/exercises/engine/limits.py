@@ -96,13 +96,8 @@ def _stop(thread: threading.Thread, done: threading.Event) -> None:
 def run_limited(function: Callable, arguments: Sequence = (), seconds: float = 5.0) -> Outcome:
     """Call a function that may do anything in a thread of its own, and stop it when it takes too long.
 
-    A function that waits inside compiled code (a long ``time.sleep``) cannot be stopped; it is left behind and ends
-    with the notebook's kernel.
-
-    Raises
-    ------
-    KeyboardInterrupt
-        If the learner presses Stop meanwhile.
+    One that waits inside compiled code (a long ``time.sleep``) is left behind and ends with the notebook's kernel.
+    KeyboardInterrupt (the learner presses Stop) passes.
     """
     outcome, done = [], threading.Event()  # Thread.is_alive() is wrong after an interrupted join
 
@@ -138,14 +133,12 @@ def _wait_or_stop(thread: threading.Thread, done: threading.Event, seconds: floa
 def short(value: Any, length: int = 60) -> str:
     """Return a description of any object on one line, at most `length` characters; never raises an Exception."""
     try:
+        if isinstance(value, np.ndarray) and value.size > SMALL_ARRAY:
+            return f"an array of shape {value.shape} and dtype {value.dtype}"
         if isinstance(value, np.ndarray):
-            if value.size > SMALL_ARRAY:
-                return f"an array of shape {value.shape} and dtype {value.dtype}"
             text = np.array2string(value, separator=", ", precision=4, suppress_small=True)
-        elif isinstance(value, np.generic):
-            text = str(value)
         else:
-            text = _brief.repr(value)
+            text = str(value) if isinstance(value, np.generic) else _brief.repr(value)
     except Exception:  # of an array's entry, for example
         text = f"an object of type {type(value).__name__}"
     return _cut(text, length)
@@ -159,8 +152,8 @@ def _cut(text: str, length: int) -> str:
 def one_line(error: BaseException, code: CodeType | None = None) -> str:
     """Return what an exception says and where it arose, as one line.
 
-    That is the innermost frame in the file of `code` (a learner's function), without it in any cell of a notebook; such
-    as ``ZeroDivisionError: division by zero (line 2 of your cell: `return a / 0`)``.
+    That is the innermost frame in the file of `code` (a learner's function), without it in any cell of a notebook:
+    ``ZeroDivisionError: division by zero (line 2 of your cell: `return a / 0`)``.
     """
     position = None
     for frame, number in traceback.walk_tb(error.__traceback__):

@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -20,17 +20,8 @@ Results = dict[str, dict[str, dict]]  # lesson → exercise → {"tries": 2, "st
 def record(lesson: str, exercise: str, status: str) -> str:
     """Keep the result of one try; never raises. After the first correct answer, nothing changes any more.
 
-    Parameters
-    ----------
-    lesson, exercise : str
-        Such as ``"lesson_03"`` and ``"pad"``.
-    status : str
-        "correct" or "wrong"; anything else, such as "not attempted", is not kept.
-
-    Returns
-    -------
-    str
-        Empty, or what the learner should know: the file was damaged, or the result could not be kept.
+    Any `status` but "correct" and "wrong" is ignored. Returns what the learner should know (the file was damaged, or
+    the result could not be kept), else an empty text.
     """
     note = ""
     if _are_off() or status not in KEPT:
@@ -51,14 +42,12 @@ def look() -> tuple[Results, str]:
     """Return what `_load` does, also where the file can be read but not locked, as in a read-only folder."""
     if _are_off():
         return {}, ""
+    with suppress(Exception), _locked() as path:
+        return _load(path)
     try:
-        with _locked() as path:
-            return _load(path)
-    except Exception:
-        try:
-            return _read(data_folder() / FILE), ""
-        except Exception as error:
-            return {}, f"Your results cannot be shown: {_reason(error)}."
+        return _read(data_folder() / FILE), ""
+    except Exception as error:
+        return {}, f"Your results cannot be shown: {_reason(error)}."
 
 
 def forget(lessons: Collection[str] | None) -> str:
