@@ -270,14 +270,14 @@ def test_preparation_survives_kill(tmp_path, cells):
         if (tmp_path / "solar_cells").exists():  # it was faster
             break
     assert interrupted
-    assert prepare_in_a_process(tmp_path).wait(timeout=120) == 0
+    assert prepare_in_a_process(tmp_path).wait(timeout=600) == 0
     assert names_and_sizes(tmp_path / "solar_cells") == names_and_sizes(cells)
     assert not list(tmp_path.glob(".*part*"))
 
 
 def test_preparation_by_two_processes(tmp_path, cells):
     processes = [prepare_in_a_process(tmp_path) for _ in range(2)]
-    assert [process.wait(timeout=120) for process in processes] == [0, 0]
+    assert [process.wait(timeout=600) for process in processes] == [0, 0]
     assert names_and_sizes(tmp_path / "solar_cells") == names_and_sizes(cells)
 
 

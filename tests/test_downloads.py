@@ -204,7 +204,7 @@ def test_download_in_two_processes_fetches_once(data, expect):
         known = expect(address)
         command = [sys.executable, "-c", IN_A_PROCESS, known.url, known.sha256, str(known.size)]
         running = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(2)]
-        said = [process.communicate(timeout=120) for process in running]
+        said = [process.communicate(timeout=600) for process in running]
     assert [process.returncode for process in running] == [0, 0], said
     assert all(out.endswith(b"[]\n") and not err for out, err in said)  # no slow imports, no noise
     assert len(asked) == 1

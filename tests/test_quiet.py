@@ -13,7 +13,7 @@ QUIET = "from course_utils._setup.quiet import quiet_import, sys; quiet_import('
 
 def run(code, folder):
     return subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, encoding="utf-8", cwd=folder, timeout=120
+        [sys.executable, "-c", code], capture_output=True, text=True, encoding="utf-8", cwd=folder, timeout=600
     )
 
 

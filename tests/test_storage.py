@@ -97,7 +97,7 @@ def test_prepared_once_repairs_what_a_killed_process_left(tmp_path):
         process.kill()
         process.wait()
         assert not target.exists()
-    assert start(target).wait(timeout=60) == 0
+    assert start(target).wait(timeout=600) == 0
     assert complete(target)
     assert not list(tmp_path.glob(".*part*"))  # what the killed ones left is gone
 
@@ -105,7 +105,7 @@ def test_prepared_once_repairs_what_a_killed_process_left(tmp_path):
 def test_prepared_once_works_once_for_two_processes(tmp_path):
     target = tmp_path / "folder"
     processes = [start(target) for _ in range(2)]
-    assert [process.wait(timeout=60) for process in processes] == [0, 0]
+    assert [process.wait(timeout=600) for process in processes] == [0, 0]
     assert complete(target)
     assert (tmp_path / "log.txt").read_text() == "started\n"
 

@@ -210,7 +210,7 @@ def test_page_serves_two_visitors(address, port, pictures):
 
 def test_server_refuses_large_upload(address):
     sent = {"files": ("huge.png", io.BytesIO(bytes(60_000_000)))}
-    assert httpx.post(f"{address}gradio_api/upload", files=sent, timeout=60).status_code == 413
+    assert httpx.post(f"{address}gradio_api/upload", files=sent, timeout=600).status_code == 413
 
 
 def test_server_listens_on_this_computer_only(address):

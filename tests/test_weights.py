@@ -250,7 +250,7 @@ def test_prepare_all_is_quick_and_imports_no_framework_when_all_is_there(real):
         COURSE_DATA=str(real[0].parent),
         COURSE_WEIGHTS_URL=NOWHERE,
     )
-    assert child.communicate(timeout=60) == ("False\n", "")
+    assert child.communicate(timeout=600) == ("False\n", "")
 
 
 # ---------------------------------------------------------------------------------------------------- the official file
@@ -489,5 +489,5 @@ def test_pip_does_not_outlive_a_killed_process(folder, monkeypatch):
         assert len(pip) == 1
         child.kill()
         child.communicate()
-        gone, alive = psutil.wait_procs(pip, timeout=60)
+        gone, alive = psutil.wait_procs(pip, timeout=600)
     assert (len(gone), alive) == (1, [])
