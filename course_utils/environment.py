@@ -257,7 +257,7 @@ def lesson_times() -> dict[str, int]:
 def main() -> int:
     """Print the report and return 1 if a check failed, else 0."""
     failed = [check for check in report() if check.status == "FAIL"]
-    print("\nReady." if not failed else f"\n{len(failed)} thing(s) to mend: run the command after each arrow.")
+    print("\nReady." if not failed else f"\n{len(failed)} thing(s) to fix: run the command after each arrow.")
     return int(bool(failed))
 
 

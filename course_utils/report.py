@@ -91,7 +91,9 @@ def write_report(
             "sent around: shorten title, headline and notes."
         )
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
+    work = path.with_name(f".{path.name}.part")
+    work.write_bytes(content)
+    work.replace(path)  # an older report is replaced whole or not at all
     return path
 
 

@@ -18,7 +18,7 @@ from sklearn.neural_network import MLPClassifier
 STUDY = "solar cells"
 EPOCHS = 12
 HEARTBEAT_S = 1  # a worker says so often that it lives
-GRACE_S = 4  # and is taken for dead after so long without a word
+GRACE_S = 4  # and is taken for dead after so long without a sign of life
 
 
 def inputs(data: Mapping[str, np.ndarray], depth: str, fold: int) -> np.ndarray:
@@ -101,7 +101,7 @@ def open_storage(url: str) -> optuna.storages.RDBStorage:
 def main(arguments: list[str] | None = None) -> int:
     """Work on the study in a database until it holds enough trials, and return the exit code."""
     url, features, trials, pause = arguments or sys.argv[1:]
-    optuna.logging.set_verbosity(optuna.logging.ERROR)  # it writes a line a trial otherwise
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # it writes a line per trial otherwise
     with np.load(features) as file:
         data = dict(file)
     study = optuna.load_study(

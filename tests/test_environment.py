@@ -76,7 +76,7 @@ def test_a_bare_python_gets_a_short_report_with_the_one_command(tmp_path):
     assert (
         f"[FAIL] packages   this Python was not set up for the course yet\n{'':18}→ {environment.SET_UP}" in run.stdout
     )
-    assert "1 thing(s) to mend" in run.stdout
+    assert "1 thing(s) to fix" in run.stdout
 
 
 def test_many_missing_packages_are_one_line(monkeypatch):
@@ -194,7 +194,7 @@ def test_report_prints_a_line_a_check_and_the_remedy_below(monkeypatch, capsys):
     assert environment.main() == 1
     out = capsys.readouterr().out
     assert out.splitlines()[:3] == ["[ OK ] Python  3.12.1", "[FAIL] data    not prepared yet", " " * 15 + "→ do this"]
-    assert "1 thing(s) to mend" in out
+    assert "1 thing(s) to fix" in out
 
 
 def test_a_warning_is_no_failure(monkeypatch, capsys):
