@@ -40,7 +40,7 @@ from typing import NamedTuple
 
 import psutil
 
-import course_utils  # noqa: F401  (before TensorFlow, which then starts without a word)
+import course_utils  # noqa: F401  (before TensorFlow, which then starts silently)
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
@@ -199,7 +199,7 @@ def page(results: Path = RESULTS) -> str:
 
 
 def write_page() -> None:
-    """Draw docs/benchmarks.md anew."""
+    """Write docs/benchmarks.md from all results."""
     PAGE.write_text(page(), encoding="utf-8", newline="\n")
 
 

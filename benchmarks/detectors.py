@@ -24,7 +24,7 @@ DETECTORS = {
     "one pass over a grid": "by_grid",
 }
 SCENES = 300
-QUICK_SCENES = {"train": 64, "validation": 8, "test": 8}  # all ten digits in each
+QUICK_SCENES = {"train": 40, "validation": 8, "test": 8}  # all ten digits in each
 
 
 def code_of_the_lesson() -> list[str]:

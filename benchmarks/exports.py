@@ -80,7 +80,7 @@ def timed_one_by_one(answer: Callable[[np.ndarray], np.ndarray], pictures: np.nd
 
 
 def measure(quick: bool) -> _report.Result:
-    """Export, compare all formats on the test part, then time them."""
+    """Export, compare all formats on the test set, then time them."""
     train, test = (read_solar_cells(part, size=300) for part in ("train", "test"))
     model, head = network(QUICK_DEPTHS if quick else DEPTHS)
     train_head(model, head, train.images, train.labels)

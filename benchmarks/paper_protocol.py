@@ -12,7 +12,7 @@ them. This table was made twice: the first time the best model, without 160 px a
 none of which was chosen for it. The course's test part (10 modules) took no part in any choice; it was scored a few
 times, to see why it is so much harder than the rest (whole modules get the wrong offset).
 
-Everything is computed anew: no features are kept from an earlier run.
+Everything is computed again: no features are kept from an earlier run.
 """
 
 import os

@@ -47,7 +47,7 @@ def seconds_for(batches: Iterable, count: int) -> float:
 
 
 def measure(quick: bool) -> _report.Result:
-    """Check that loop and pipeline give the same pictures, then time one epoch of the training part in each way."""
+    """Check that loop and pipeline give the same pictures, then time one epoch of the training set in each way."""
     return timed(datasets.solar_cells(), runs=1 if quick else 3)
 
 

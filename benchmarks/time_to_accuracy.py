@@ -5,7 +5,7 @@ ten with the layers above 100 released. The course pushes each cell and the cell
 trains the head of lesson 07, a logistic regression, on what three depths say. Both start from the files on disk and end
 with a score for each test cell; nothing is kept from an earlier run.
 
-The split goes by module, and both ways learn from the 1,604 cells of the training part alone. The course's way has one
+The split goes by module, and both ways learn from the 1,604 cells of the training set alone. The course's way has one
 setting to choose, C, by cross-validation over the modules of that part; the usual recipe has none. Two rules turn
 scores into answers, the same for both ways: the threshold that the model comes with, and the one with the best F1 on
 validation. While this script was written, other heads (an SVM) and depths were scored on the test part too, about
@@ -94,7 +94,7 @@ def usual_recipe(size: int, epochs: int, eagerly: bool = False) -> Answers:
     def train_at(rate: float) -> None:
         adam = keras.optimizers.Adam(rate)
         model.compile(adam, loss="binary_crossentropy", metrics=["accuracy"], run_eagerly=eagerly)
-        # The folder reader shuffles anew in every epoch; fit() is told not to try, or it warns that it cannot.
+        # The folder reader shuffles again in every epoch; fit() is told not to try, or it warns that it cannot.
         model.fit(train, validation_data=validation, epochs=epochs, shuffle=False, verbose=0)
 
     train_at(1e-4)
@@ -166,7 +166,7 @@ def checks_of(recipe: list[dict], ours: list[dict]) -> list[tuple[str, bool]]:
 
 
 def measure(quick: bool) -> _report.Result:
-    """Run both ways, one after the other, and judge them on the test part."""
+    """Run both ways, one after the other, and judge them on the test set."""
     size = 32 if quick else SIZE
     start = time.perf_counter()
     usual = usual_recipe(size, epochs=1 if quick else 10, eagerly=quick)
