@@ -7,6 +7,7 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
+import course_utils  # isort: skip  (before NumPy, whose threads would otherwise wait for each other)
 import nbformat
 import psutil
 import pytest

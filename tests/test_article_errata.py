@@ -18,7 +18,7 @@ BLOCKS = [
 ]
 
 
-def test_sections_are_numbered_and_each_has_a_demonstration():
+def test_sections_are_numbered_and_have_a_demonstration():
     assert [int(title.partition(".")[0]) for title in SECTIONS] == list(range(1, 12))
     for title, text in SECTIONS.items():
         assert CODE.search(text), f"section “{title}” has no demonstration"
@@ -49,6 +49,6 @@ def test_section_leads_to_a_lesson(title):
             )
 
 
-def test_names_nobody():
+def test_page_names_nobody():
     text = PAGE.read_text(encoding="utf-8")
     assert not re.findall(r"https?://\S+", text)

@@ -29,7 +29,7 @@ def test_correlate_does_not_wrap_uint8():
     assert correlate(np.array([[200, 200]], np.uint8), np.array([[1, 1]], np.uint8)).tolist() == [[400]]
 
 
-def test_correlate_adds_up_all_channels():
+def test_correlate_sums_over_channels():
     image = np.arange(24).reshape(2, 4, 3)
     kernel = np.array([[[1, 10, 100]], [[0, 0, 1000]]])
     # Left: 0·1 + 1·10 + 2·100 above, and 14·1000 below; one step to the right adds 3 to each pixel.
@@ -56,7 +56,7 @@ def test_correlate_agrees_with_scipy_in_colour():
         ((5, 2, 3), (3, 3, 3), "smaller kernel"),
     ],
 )
-def test_correlate_says_what_does_not_fit(image, kernel, words):
+def test_correlate_refuses_shapes_that_do_not_fit(image, kernel, words):
     with pytest.raises(ValueError, match=words):
         correlate(np.zeros(image), np.zeros(kernel))
 
@@ -65,7 +65,7 @@ def texts(axis):
     return [text.get_text() for text in axis.texts]
 
 
-def test_draw_window_writes_the_numbers():
+def test_show_window_writes_the_numbers():
     image = np.arange(25).reshape(5, 5)
     convolution.show_window(image, 1, 2, np.array([[1, -1], [0, 2]]))
     _, window, times, kernel, equals, products, total = plt.gcf().axes
@@ -75,18 +75,18 @@ def test_draw_window_writes_the_numbers():
     assert texts(times) + texts(equals) + texts(total) == ["×", "=", "sum\n25"]
 
 
-def test_draw_window_of_black_pixels():
+def test_show_window_of_black_pixels():
     convolution.show_window(np.zeros((4, 4), np.uint8), 0, 0, np.ones((3, 3)))
     assert texts(plt.gcf().axes[-1]) == ["sum\n0"]
 
 
 @pytest.mark.parametrize(("row", "column"), [(-1, 0), (0, 3), (3, 0), (0, -1)])
-def test_draw_window_outside(row, column):
+def test_show_window_refuses_places_outside(row, column):
     with pytest.raises(ValueError, match="move it inside"):
         convolution.show_window(np.zeros((5, 5)), row, column, np.ones((3, 3)))
 
 
-def test_draw_steps_marks_each_stop():
+def test_show_steps_marks_each_stop():
     convolution.show_steps([(6, 3, 1, 0), (6, 3, 2, 1)])
     first, second = plt.gcf().axes
     assert len(first.lines) == 16 and len(second.lines) == 9  # 4×4 and 3×3 windows
@@ -112,7 +112,7 @@ def test_show_maps_with_one_limit_for_all():
     assert {axis.images[0].get_clim() for axis in plt.gcf().axes} == {(-7, 7)}
 
 
-def test_draw_receptive_fields_centres_each_square():
+def test_show_receptive_fields_centres_each_square():
     convolution.show_receptive_fields(np.zeros((50, 60, 3), np.uint8), {"one": 3, "two": 20}, centre=(25, 30))
     axis = plt.gcf().axes[0]
     labelled = {p.get_label(): p for p in axis.patches if isinstance(p, Rectangle) and ":" in p.get_label()}
@@ -131,7 +131,7 @@ def pixels(image):
     return cv2.imdecode(np.frombuffer(image.value, np.uint8), cv2.IMREAD_COLOR_RGB).astype(int)
 
 
-def test_kernel_explorer_answers_like_correlate():
+def test_kernel_explorer_agrees_with_correlate():
     image = np.zeros((6, 8), np.uint8)
     image[:, 4:] = 100  # brighter to the right
     preset, boxes, rectify, original, response = parts(convolution.kernel_explorer(image))

@@ -15,6 +15,8 @@ import course
 
 LAUNCHER = Path(course.__file__)
 HANG_S = 600
+NOWHERE = {"PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_EXTRA_INDEX_URL": "", "PIP_FIND_LINKS": ""}
+CHANGES = ("Making", "Adding", "bringing")  # how a start begins that installs something
 CALLED = "import sys\nprint('called', __name__, __spec__.name, sys.argv[1:], flush=True)\n"
 WAIT = "import time\nif '--wait' in sys.argv:\n    time.sleep(600)\n"
 
@@ -68,7 +70,7 @@ def run(root: Path, *arguments, **changes):
 
 
 def test_second_start_installs_nothing_and_passes_options_on(project):
-    again = run(project, "test", "-k", "x", PIP_INDEX_URL="http://127.0.0.1:9/simple")
+    again = run(project, "test", "-k", "x", **NOWHERE)
     assert "Making .venv" not in again.stdout and "up to date" not in again.stdout
     assert "prepared" in again.stdout
     assert "'--nbval', '-k', 'x']" in again.stdout
@@ -83,7 +85,7 @@ def test_lab_passes_options_on_and_opens_the_first_lesson(project):
 
 
 @pytest.mark.parametrize("kind", ["solutions", "worksheets"])
-def test_copies_go_to_the_folder_as_meant_where_the_command_was_given(project, tmp_path, kind):
+def test_copies_go_to_the_folder_relative_to_the_command(project, tmp_path, kind):
     (project / "tools").mkdir(exist_ok=True)
     (project / "tools/instructor_copies.py").write_text("import sys\nprint('copies', sys.argv[1:])\n")
     command = [sys.executable, str(project / "course.py"), kind, "my copies", "03"]
@@ -114,9 +116,11 @@ def test_ctrl_c_ends_lab_without_a_traceback(project):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="kills with a POSIX signal")
-def test_an_interrupted_installation_is_done_again(project, tmp_path):
+def test_interrupted_installation_is_done_again_in_one_go_with_torch(project, tmp_path):
     root = tmp_path / "clone"
     shutil.copytree(project, root, ignore=shutil.ignore_patterns(".venv*"))
+    make_wheel(root, "tinytorch", tinytorch="")
+    (root / "requirements-torch.txt").write_text("./tinytorch-1.0-py3-none-any.whl\n")
     process = subprocess.Popen(
         [sys.executable, "course.py", "test", "x"],
         cwd=root,
@@ -133,9 +137,11 @@ def test_an_interrupted_installation_is_done_again(project, tmp_path):
     process.wait()
     assert unfinished.exists() and not (root / ".venv/course-installed").exists()
     (root / ".venv/half-written").touch()
-    again = run(root, "test", "x")
+    again = run(root, "test", "--torch", "x")
     assert again.returncode == 0, again.stdout + again.stderr
-    assert "Making .venv" in again.stdout and "called" in again.stdout
+    assert "Making .venv with the packages of requirements.txt and requirements-torch.txt" in again.stdout
+    assert "called" in again.stdout
+    assert "Adding" not in again.stdout and list(root.glob(".venv/**/tinytorch.py"))
     assert not (root / ".venv/half-written").exists()
     assert not unfinished.exists()
 
@@ -150,10 +156,9 @@ def test_changed_setting_of_a_tool_installs_nothing(monkeypatch):
 
 def test_changed_requirements_are_installed_and_offline_is_one_sentence(project, tmp_path):
     root = tmp_path / "clone"
-    shutil.copytree(project, root, ignore=shutil.ignore_patterns(".venv*"))
+    shutil.copytree(project, root, symlinks=True)
     (root / "requirements.txt").write_text("no-such-package-here==1.0\n")
-    nowhere = {"PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_EXTRA_INDEX_URL": "", "PIP_FIND_LINKS": ""}
-    offline = run(root, "lab", **nowhere)
+    offline = run(root, "lab", **NOWHERE)
     assert offline.returncode == 1
     assert len(offline.stderr.strip().splitlines()) == 1
     assert "No package index could be reached" in offline.stderr
@@ -166,14 +171,12 @@ def test_changed_requirements_are_installed_and_offline_is_one_sentence(project,
     assert "called" in run(root, "test", "x").stdout
 
 
-NOWHERE = {"PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_EXTRA_INDEX_URL": "", "PIP_FIND_LINKS": ""}
-CHANGES = ("Making", "Adding", "bringing")  # how a start begins that installs something
-
-
-def test_torch_is_added_once_and_stays(project, tmp_path):
+def test_moved_environment_is_brought_up_to_date_and_torch_added_once(project, tmp_path):
     root = tmp_path / "clone"
     shutil.copytree(project, root, symlinks=True)
-    run(root, "test", "x")  # it was moved: brought up to date
+    moved = run(root, "test", "x")
+    assert moved.returncode == 0
+    assert "bringing .venv up to date" in moved.stdout or "Making .venv" in moved.stdout
 
     # Out of reach: one sentence, and what was there is as good as before.
     (root / "requirements-torch.txt").write_text("no-such-package-here==1.0\n")
@@ -204,19 +207,8 @@ def test_torch_is_added_once_and_stays(project, tmp_path):
     assert "Adding PyTorch" in run(root, "lab").stdout
 
 
-def test_a_fresh_environment_with_torch_is_made_in_one_go(project, tmp_path):
-    root = tmp_path / "clone"
-    shutil.copytree(project, root, ignore=shutil.ignore_patterns(".venv*"))
-    make_wheel(root, "tinytorch", tinytorch="")
-    (root / "requirements-torch.txt").write_text("./tinytorch-1.0-py3-none-any.whl\n")
-    first = run(root, "lab", "--torch")
-    assert first.returncode == 0, first.stderr
-    assert "Making .venv with the packages of requirements.txt and requirements-torch.txt" in first.stdout
-    assert "Adding" not in first.stdout and list(root.glob(".venv/**/tinytorch.py"))
-
-
 @pytest.mark.parametrize(("line", "touched"), [("Collecting tiny", False), ("Installing collected packages", True)])
-def test_only_what_pip_began_to_change_is_done_again(monkeypatch, tmp_path, line, touched):
+def test_installation_is_done_again_only_if_pip_began_to_change_it(monkeypatch, tmp_path, line, touched):
     monkeypatch.setattr(course, "ROOT", tmp_path)
     monkeypatch.setattr(course, "LOG", tmp_path / "log")
     monkeypatch.setattr(course, "UNFINISHED", tmp_path / "unfinished")
@@ -225,21 +217,13 @@ def test_only_what_pip_began_to_change_is_done_again(monkeypatch, tmp_path, line
     assert (tmp_path / "unfinished").exists() == touched
 
 
-def test_an_environment_that_was_moved_is_not_used(project, tmp_path):
-    root = tmp_path / "moved"
-    shutil.copytree(project, root, symlinks=True)
-    moved = run(root, "test", "x")
-    assert moved.returncode == 0
-    assert "bringing .venv up to date" in moved.stdout or "Making .venv" in moved.stdout
-
-
 def test_unknown_command_prints_the_usage(project):
     unknown = run(project, "lap")
     assert unknown.returncode == 2
     assert "course.py lab" in unknown.stdout
 
 
-def test_another_supported_python_is_found_and_named(monkeypatch, tmp_path, capsys):
+def test_supported_python_is_found_and_named(monkeypatch, tmp_path, capsys):
     version = sys.version_info[:2]
     name = "python{}.{}".format(*version) + (".exe" if os.name == "nt" else "")
     if os.name == "nt":
@@ -253,14 +237,14 @@ def test_another_supported_python_is_found_and_named(monkeypatch, tmp_path, caps
 
 
 @pytest.mark.parametrize("running", [(3, 10, 13), (3, 14, 0)])
-def test_no_supported_python_is_one_sentence(monkeypatch, tmp_path, running):
+def test_missing_python_is_one_sentence(monkeypatch, tmp_path, running):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(course.sys, "version_info", running)
     with pytest.raises(course.SetupError, match=r"needs Python 3\.11 to 3\.13.*install one"):
         course.supported_python()
 
 
-def test_a_shim_that_starts_nothing_is_passed_over(monkeypatch, tmp_path):
+def test_shim_that_starts_nothing_is_passed_over(monkeypatch, tmp_path):
     if os.name == "nt":
         pytest.skip("needs an executable script")
     shim = tmp_path / "python3.13"

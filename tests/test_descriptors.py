@@ -9,7 +9,7 @@ from course_utils.descriptors import hog_features, intensity_statistics, lbp_his
 
 
 def ramp(height=14, width=14):
-    """Brightness that grows by 3 a column: every gradient points to the right."""
+    """Brightness that grows by 3 per column: every gradient points to the right."""
     return np.tile(3 * np.arange(width, dtype=np.uint8), (height, 1))
 
 
@@ -22,7 +22,7 @@ def test_hog_of_a_ramp_points_in_one_direction():
     assert np.allclose(turned.reshape(4, 9), np.eye(9)[[4] * 4], atol=1e-4)  # 90° lies in the bin from 80° to 100°
 
 
-def test_hog_has_the_length_that_its_docstring_says_and_the_order_of_the_pictures():
+def test_hog_has_its_documented_length_and_the_order_of_the_images():
     images = np.random.default_rng(0).integers(0, 256, (3, 28, 28), dtype=np.uint8)
     features = hog_features(images)
     assert features.shape == (3, 324) and features.dtype == np.float64
@@ -91,7 +91,7 @@ def test_intensity_statistics_of_a_hundred_and_one_grey_values():
     assert percentiles == [1, 5, 25, 50, 75, 95, 99] == list(descriptors.PERCENTILES)
 
 
-def test_intensity_statistics_know_no_place_and_keep_floats():
+def test_intensity_statistics_ignore_positions_and_keep_floats():
     images = np.random.default_rng(5).random((2, 12, 12))
     shuffled = np.random.default_rng(6).permutation(images.reshape(2, -1), axis=1).reshape(2, 12, 12)
     assert intensity_statistics(images).shape == (2, 9)
@@ -101,7 +101,7 @@ def test_intensity_statistics_know_no_place_and_keep_floats():
 
 @pytest.mark.parametrize("function", [hog_features, lbp_histograms, intensity_statistics])
 @pytest.mark.parametrize("shape", [(28, 28), (2, 28, 28, 3), (0, 28, 28)])
-def test_other_shapes_are_refused_in_one_sentence(function, shape):
+def test_descriptors_refuse_other_shapes_in_one_sentence(function, shape):
     with pytest.raises(ValueError, match=rf"{function.__name__} got an array of shape .*: pass grey images"):
         function(np.zeros(shape, np.uint8))
 
@@ -119,7 +119,7 @@ def test_lbp_refuses_floats_and_a_circle_without_neighbours():
         lbp_histograms(np.zeros((1, 28, 28), np.uint8), radius=0)
 
 
-def test_many_pictures_show_how_far_it_is_and_leave_one_line(monkeypatch):
+def test_progress_of_many_images_leaves_one_line(monkeypatch):
     said = []
 
     class Line(descriptors.LiveLine):

@@ -38,7 +38,7 @@ def painted(boxes, side=130):
 # --- formats ---
 
 
-def test_one_box_in_all_formats():
+def test_box_in_all_formats():
     same = {
         "corners": [20, 10, 60, 40],
         "corner and size": [20, 10, 40, 30],
@@ -50,7 +50,7 @@ def test_one_box_in_all_formats():
             assert result.dtype == np.float64 and np.allclose(result, expected), (source, target)
 
 
-def test_formats_there_and_back_for_many_boxes():
+def test_box_formats_convert_there_and_back():
     boxes = random_boxes(50)
     for name in detection.FORMATS:
         there = detection.convert_boxes(boxes, "corners", name, image_size=(70, 130, 3))
@@ -68,7 +68,7 @@ def test_formats_there_and_back_for_many_boxes():
         ((np.zeros((2, 2, 4)), "corners", "corner and size"), r"shape \(2, 2, 4\)"),
     ],
 )
-def test_a_conversion_that_cannot_be_is_refused(arguments, message):
+def test_box_conversion_refuses_unknown_formats(arguments, message):
     with pytest.raises(ValueError, match=message):
         detection.convert_boxes(*arguments)
 
@@ -76,14 +76,14 @@ def test_a_conversion_that_cannot_be_is_refused(arguments, message):
 # --- overlap and suppression ---
 
 
-def test_overlap_by_hand():
+def test_iou_by_hand():
     expected = np.zeros((5, 3))
     expected[[0, 1, 3, 4], [0, 0, 1, 2]] = 0.8, 0.6, 0.6, 0.75
     expected[3, 2] = 0  # they share a corner only
     assert np.allclose(detection.iou(BOXES, TRUTH), expected)
 
 
-def test_overlap_counts_pixels():
+def test_iou_counts_pixels():
     boxes, others = random_boxes(12, 1), random_boxes(9, 2)
     one, two = painted(boxes)[:, None], painted(others)[None]
     counted = (one & two).sum(axis=(2, 3)) / (one | two).sum(axis=(2, 3))
@@ -92,21 +92,21 @@ def test_overlap_counts_pixels():
     assert np.allclose(detection.iou(boxes, boxes).diagonal(), 1)
 
 
-def test_overlap_of_nothing():
+def test_iou_of_no_boxes():
     assert detection.iou([], TRUTH).shape == (0, 3)
     assert detection.iou(TRUTH, np.empty((0, 4))).shape == (3, 0)
     point = [[5, 5, 5, 5]]
     assert detection.iou(point, point) == 0
 
 
-def test_boxes_that_are_none_are_refused():
+def test_iou_refuses_malformed_boxes():
     with pytest.raises(ValueError, match=r"shape \(n, 4\), but this one is \(4,\)"):
         detection.iou([1, 2, 3, 4], TRUTH)
     with pytest.raises(ValueError, match=r"\[170.0, 66.0, 110.0, 108.0\] ends before it begins"):
         detection.iou(TRUTH, [[170, 66, 110, 108]])
 
 
-def test_suppression_by_hand():
+def test_nms_by_hand():
     assert detection.nms(BOXES, SCORES).tolist() == [0, 2, 3, 4]
     assert detection.nms(BOXES, SCORES, 0.8).tolist() == [0, 1, 2, 3, 4]  # 0.8 is not above 0.8
     assert detection.nms(BOXES, SCORES[::-1]).tolist() == [4, 3, 2, 1]
@@ -116,7 +116,7 @@ def test_suppression_by_hand():
 
 
 @pytest.mark.parametrize("threshold", [0.2, 0.5, 0.7])
-def test_suppression_is_that_of_opencv(threshold):
+def test_nms_agrees_with_opencv(threshold):
     boxes = random_boxes(80, 3)
     scores = (np.random.default_rng(4).permutation(80) + 1) / 81
     with_sizes = detection.convert_boxes(boxes, "corners", "corner and size")
@@ -124,7 +124,7 @@ def test_suppression_is_that_of_opencv(threshold):
     assert detection.nms(boxes, scores, threshold).tolist() == np.asarray(expected).ravel().tolist()
 
 
-def test_suppression_wants_a_score_for_each_box():
+def test_nms_needs_a_score_for_each_box():
     with pytest.raises(ValueError, match="5 boxes, 4 scores"):
         detection.nms(BOXES, SCORES[:4])
 
@@ -132,7 +132,7 @@ def test_suppression_wants_a_score_for_each_box():
 # --- average precision ---
 
 
-def test_hits_by_hand():
+def test_match_by_hand():
     assert detection.match(BOXES, SCORES, TRUTH).tolist() == [True, False, False, True, True]
     assert detection.match(BOXES, SCORES, TRUTH, 0.7).tolist() == [True, False, False, False, True]
     assert detection.match(BOXES, SCORES[::-1], TRUTH).tolist() == [False, True, False, True, True]
@@ -140,13 +140,13 @@ def test_hits_by_hand():
     assert detection.match([], [], TRUTH).tolist() == []
 
 
-def test_a_report_takes_the_next_object_if_the_best_is_taken():
+def test_match_takes_the_next_object_if_the_best_is_taken():
     truth = [[0, 0, 10, 10], [2, 0, 12, 10]]
     boxes = [[0, 0, 10, 10], [0.5, 0, 10.5, 10]]  # both overlap the first object most
     assert detection.match(boxes, [0.9, 0.8], truth).tolist() == [True, True]
 
 
-def test_area_by_hand():
+def test_average_precision_by_hand():
     hits, scores = np.array([True, False, True, True]), np.array([0.95, 0.8, 0.7, 0.4])
     assert np.isclose(detection.average_precision(hits, scores, 3), 29 / 36)
     assert np.isclose(detection.average_precision(hits, scores, 3, interpolated=True), 5 / 6)
@@ -158,7 +158,7 @@ def test_area_by_hand():
 
 
 @pytest.mark.parametrize("levels", [1000, 7])
-def test_area_is_that_of_scikit_learn_when_all_is_found(levels):
+def test_average_precision_agrees_with_scikit_learn(levels):
     random = np.random.default_rng(levels)
     hits = random.random(200) < 0.4
     scores = random.integers(0, levels, 200) / levels  # with 7 levels many are equal
@@ -169,7 +169,7 @@ def test_area_is_that_of_scikit_learn_when_all_is_found(levels):
     assert np.isclose(half, expected / 2)
 
 
-def test_area_refuses_what_cannot_be():
+def test_average_precision_refuses_impossible_counts():
     with pytest.raises(ValueError, match="2 hits or misses, 2 scores and 1 objects"):
         detection.average_precision([True, True], [0.5, 0.4], 1)
     with pytest.raises(ValueError, match="0 objects"):
@@ -178,7 +178,7 @@ def test_area_refuses_what_cannot_be():
         detection.average_precision([True], [0.5, 0.4], 1)
 
 
-def test_average_precision_of_each_class_over_two_pictures():
+def test_average_precisions_per_class_over_two_images():
     found = [
         Detections(TRUTH[[0, 1]].astype(float), np.array([0.9, 0.8]), np.array([3, 5])),
         Detections(TRUTH[[2, 0]].astype(float), np.array([0.95, 0.1]), np.array([3, 3])),
@@ -194,7 +194,7 @@ def test_average_precision_of_each_class_over_two_pictures():
     assert detection.average_precisions(found, boxes, labels, threshold=1.0) == result  # all boxes are exact
 
 
-def test_average_precision_wants_pictures_and_objects():
+def test_average_precisions_need_images_and_objects():
     none = Detections(np.empty((0, 4)), np.empty(0), np.empty(0, int))
     assert detection.average_precisions([none], [TRUTH[:1]], [np.array([4])]) == {4: 0.0}
     with pytest.raises(ValueError, match="1 images with detections, 2 with boxes"):
@@ -211,14 +211,14 @@ def noise():
     return np.random.default_rng(5).integers(0, 256, (40, 60), dtype=np.uint8)
 
 
-def test_windows_of_the_picture_itself(noise):
+def test_windows_of_the_image_itself(noise):
     patches, boxes = detection.sliding_windows(noise, 16, 4, factor=10)  # the first copy only
     assert len(patches) == len(boxes) == 7 * 12 and patches.dtype == np.uint8
     for patch, (x1, y1, x2, y2) in zip(patches, boxes.astype(int), strict=True):
         assert np.array_equal(patch, noise[y1:y2, x1:x2])
 
 
-def test_windows_of_the_pyramid_are_counted_by_hand(noise):
+def test_windows_of_the_pyramid_counted_by_hand(noise):
     _, boxes = detection.sliding_windows(noise, 10, 5, factor=2)
     # 40 × 60: 7 · 11, 20 × 30: 3 · 5, 10 × 15: 1 · 2
     assert len(boxes) == 77 + 15 + 2
@@ -227,7 +227,7 @@ def test_windows_of_the_pyramid_are_counted_by_hand(noise):
     assert boxes.min() == 0 and (boxes[:, [0, 2]].max(), boxes[:, [1, 3]].max()) == (60, 40)
 
 
-def test_an_enlarged_copy_finds_smaller_things(noise):
+def test_windows_of_an_enlarged_copy_are_smaller(noise):
     _, boxes = detection.sliding_windows(noise, 20, 20, first_scale=2, factor=100)
     assert np.allclose(boxes[:, 2] - boxes[:, 0], 10) and len(boxes) == 4 * 6
 
@@ -242,24 +242,24 @@ def test_an_enlarged_copy_finds_smaller_things(noise):
         ({"window": 41}, "does not fit into an image of 40 × 40"),
     ],
 )
-def test_windows_that_cannot_be_are_refused(change, message):
+def test_windows_refuse_impossible_settings(change, message):
     arguments = {"image": np.zeros((40, 40), np.uint8), "window": 8, "stride": 2} | change
     with pytest.raises(ValueError, match=message):
         detection.sliding_windows(**arguments)
 
 
-def test_squares_around_boxes():
+def test_square_around_boxes():
     squares = detection.square_around([[10, 10, 20, 40], [0, 0, 8, 8]], margin=2)
     assert squares.tolist() == [[-15, -5, 45, 55], [-4, -4, 12, 12]]
     assert detection.square_around([[10, 10, 20, 40]]).tolist() == [[0, 10, 30, 40]]
 
 
-def test_pieces_of_their_own_size_are_the_pixels(noise):
+def test_crops_of_their_own_size_are_the_pixels(noise):
     pieces = detection.crop_boxes(noise, [[0, 0, 12, 12], [20, 25, 32, 37]], 12)
     assert np.array_equal(pieces, [noise[:12, :12], noise[25:37, 20:32]])
 
 
-def test_pieces_are_brought_to_one_size():
+def test_crops_are_resized_to_one_size():
     steps = np.tile(np.arange(40, dtype=np.uint8) * 4, (20, 1))  # grows to the right
     piece = detection.crop_boxes(steps, [[10, 0, 30, 20]], 10)[0].astype(float)
     # Pixel k of the piece covers the pixels 10 + 2k and 11 + 2k, whose mean is 4 · (10.5 + 2k).
@@ -272,7 +272,7 @@ def test_pieces_are_brought_to_one_size():
 # --- drawings ---
 
 
-def test_boxes_are_drawn_around_whole_pixels():
+def test_show_boxes_frames_whole_pixels():
     _, axis = plt.subplots()
     axis.imshow(np.zeros((110, 150)))
     detection.show_boxes(axis, TRUTH, list("ABC"), label="object")
@@ -286,7 +286,7 @@ def test_boxes_are_drawn_around_whole_pixels():
     assert axis.get_legend_handles_labels()[1] == ["object"]  # once, not for every box
 
 
-def test_text_stays_inside_the_picture():
+def test_show_boxes_keeps_text_inside_the_image():
     _, axis = plt.subplots()
     axis.imshow(np.zeros((100, 100)))
     detection.show_boxes(axis, [[5, 1, 30, 30], [5, 50, 30, 80]], ["top", "middle"], linestyle="--")

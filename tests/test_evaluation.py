@@ -8,23 +8,23 @@ from sklearn.metrics import f1_score
 from course_utils import evaluation
 
 
-def test_interval_of_a_share_is_the_one_of_the_formula():
+def test_interval_of_a_proportion_agrees_with_the_formula():
     right = np.arange(1000) < 800
     low, high = evaluation.bootstrap_interval(np.mean, right, repeats=4000)
     width = 1.96 * np.sqrt(0.8 * 0.2 / 1000)
     assert abs(low - (0.8 - width)) < 0.003 and abs(high - (0.8 + width)) < 0.003
 
 
-def test_interval_draws_the_same_rows_of_all_columns_and_repeats_with_its_seed():
+def test_interval_resamples_whole_rows_and_repeats_with_its_seed():
     truth = np.random.default_rng(1).integers(0, 2, 200)
-    assert evaluation.bootstrap_interval(f1_score, truth, truth.copy()) == (1.0, 1.0)
+    assert evaluation.bootstrap_interval(f1_score, truth, truth.copy(), repeats=20) == (1.0, 1.0)
     noisy = np.where(np.arange(200) % 5, truth, 1 - truth)
     first, again = (evaluation.bootstrap_interval(f1_score, truth, noisy, repeats=50) for _ in range(2))
     assert first == again
     assert first != evaluation.bootstrap_interval(f1_score, truth, noisy, repeats=50, seed=1)
 
 
-def test_drawing_groups_of_equal_rows_is_drawing_that_many_values():
+def test_groups_of_equal_rows_resample_like_single_values():
     values = np.repeat(np.random.default_rng(2).random(25), 40)
     groups = np.repeat(np.arange(25), 40)
     by_group = np.diff(evaluation.bootstrap_interval(np.mean, values, groups=groups))
@@ -34,7 +34,7 @@ def test_drawing_groups_of_equal_rows_is_drawing_that_many_values():
     assert by_group > 5 * by_row  # √40 = 6.3
 
 
-def test_groups_keep_all_their_rows_together():
+def test_groups_keep_their_rows_together():
     groups = np.array(["b", "a", "b", "c"])
 
     def whole(names):
@@ -50,7 +50,7 @@ def test_level_sets_the_width():
     assert wide > 3 * narrow
 
 
-def test_draws_without_a_number_are_left_out():
+def test_resamples_without_a_number_are_left_out():
     one = np.zeros(3)
     one[0] = 1
     low, high = evaluation.bootstrap_interval(lambda x: x.mean() if x.any() else np.nan, one, repeats=200)
@@ -68,12 +68,12 @@ def test_draws_without_a_number_are_left_out():
         (([1, 2],), {"level": 0}, "level is a fraction"),
     ],
 )
-def test_interval_says_what_is_wrong(columns, options, message):
+def test_interval_refuses_wrong_columns_and_levels(columns, options, message):
     with pytest.raises(ValueError, match=message):
         evaluation.bootstrap_interval(lambda *x: 1.0, *columns, **options)
 
 
-def test_interval_of_nothing_but_nan_is_refused():
+def test_interval_refuses_nothing_but_nan():
     with pytest.raises(ValueError, match="finite number"):
         evaluation.bootstrap_interval(lambda x: np.nan, [1, 2, 3], repeats=5)
 
@@ -95,7 +95,7 @@ def test_reliability_borders_and_empty_bins():
 
 
 def test_calibration_error_by_hand():
-    # Lower bin: 0.1 and 0.3, said 0.2, came true 0.5; upper bin: 0.9, 0.9, said 0.9, came true 1.
+    # Lower bin: 0.1 and 0.3, predicted 0.2, observed 0.5; upper bin: 0.9, 0.9, predicted 0.9, observed 1.
     assert np.isclose(evaluation.expected_calibration_error([0.1, 0.3, 0.9, 0.9], [0, 1, 1, 1], 2), (0.3 + 0.1) / 2)
     assert evaluation.expected_calibration_error([0.0, 1.0], [0, 1]) == 0
     assert evaluation.expected_calibration_error([0.0, 1.0], [1, 0]) == 1
@@ -112,7 +112,7 @@ def test_calibration_error_by_hand():
         ([0.5], [2], "neither 0 nor 1"),
     ],
 )
-def test_wrong_probabilities_are_refused(probabilities, labels, message):
+def test_probabilities_and_labels_are_checked(probabilities, labels, message):
     for ask in (evaluation.reliability, evaluation.expected_calibration_error):
         with pytest.raises(ValueError, match=message):
             ask(probabilities, labels)

@@ -42,26 +42,26 @@ def by_hand(model, image, class_index, sign=1):
 
 
 @pytest.mark.parametrize("class_index", [0, 1, 2])
-def test_map_of_the_last_layer_is_the_weighted_sum(image, class_index):
+def test_grad_cam_of_the_last_layer_is_the_weighted_sum(image, class_index):
     model = small()
     heat = explain.grad_cam(model, image, "late", class_index)
     assert heat.shape == (4, 4) and heat.dtype == np.float32
     assert np.allclose(heat, by_hand(model, image, class_index), atol=1e-6)
 
 
-def test_default_is_the_last_layer_of_maps_and_the_answered_class(image):
+def test_grad_cam_takes_the_last_maps_and_the_predicted_class(image):
     model = small()
     answered = int(np.argmax(model(image[None])))
     # Pooling over places gives no maps, so the last layer of maps is the second convolution.
     assert np.array_equal(explain.grad_cam(model, image), explain.grad_cam(model, image, "late", answered))
 
 
-def test_an_earlier_layer_gives_a_finer_map(image):
+def test_grad_cam_of_an_earlier_layer_is_finer(image):
     assert explain.grad_cam(small(), image, "early").shape == (8, 8)
 
 
 @pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
-def test_a_saturated_activation_changes_nothing(image, activation):
+def test_saturated_activation_changes_nothing(image, activation):
     plain, saturated = small(), small(activation)
     for model in (plain, saturated):
         kernel, bias = model.get_layer("answer").get_weights()
@@ -75,7 +75,7 @@ def test_a_saturated_activation_changes_nothing(image, activation):
     assert saturated(image[None]).numpy().max() <= 1  # it answers with probabilities, as before
 
 
-def test_softmax_as_a_layer_of_its_own_is_left_out_too(image):
+def test_softmax_layer_is_left_out_too(image):
     plain = small()
     model = keras.Sequential([plain, layers.Softmax()])
     assert np.allclose(explain.grad_cam(model, image, "late", 2), by_hand(plain, image, 2), atol=1e-6)
@@ -90,7 +90,7 @@ def test_one_output_stands_for_two_classes(image):
     assert np.array_equal(explain.grad_cam(model, image), explain.grad_cam(model, image, "late", answered))
 
 
-def test_a_nested_and_frozen_base_is_reached(image):
+def test_nested_and_frozen_base_is_reached(image):
     flat = small()
     base = keras.Model(flat.inputs[0], flat.get_layer("late").output, name="base")
     base.trainable = False
@@ -101,7 +101,7 @@ def test_a_nested_and_frozen_base_is_reached(image):
     assert np.allclose(explain.grad_cam(nested, image, class_index=1), by_hand(flat, image, 1), atol=1e-6)
 
 
-def test_the_model_is_left_as_it_was(image):
+def test_model_is_left_as_it_was(image):
     model = small("softmax")
     before = model.predict(image[None], verbose=0)
     explain.grad_cam(model, image, "late")
@@ -109,7 +109,7 @@ def test_the_model_is_left_as_it_was(image):
     assert not [layer.name for layer in model.layers if "call" in vars(layer)]
 
 
-def test_uint8_pictures_are_taken():
+def test_uint8_images_are_taken():
     image = np.random.default_rng(2).integers(0, 256, (8, 8, 3), dtype=np.uint8)
     model = small()
     assert np.array_equal(
@@ -117,7 +117,7 @@ def test_uint8_pictures_are_taken():
     )
 
 
-def test_a_layer_that_leads_nowhere_is_refused(image):
+def test_layer_that_leads_nowhere_is_refused(image):
     inputs = keras.Input((8, 8, 3))
     stopped = layers.Lambda(lambda x: keras.ops.stop_gradient(x))(layers.Conv2D(2, 3, name="cut")(inputs))
     model = keras.Model(inputs, layers.Dense(2)(layers.GlobalAveragePooling2D()(stopped)))
@@ -139,13 +139,13 @@ def test_wrong_layer_or_class_is_refused(image, layer, class_index, message):
         explain.grad_cam(small(), image, layer, class_index)
 
 
-def test_a_model_without_convolution_is_refused():
+def test_model_without_convolution_is_refused():
     model = keras.Sequential([keras.Input((8, 8, 3)), layers.Flatten(), layers.Dense(2)], name="flat")
     with pytest.raises(ValueError, match="No layer of flat gives"):
         explain.grad_cam(model, np.zeros((8, 8, 3)))
 
 
-def test_several_pictures_are_explained_each_for_itself():
+def test_images_are_explained_each_for_itself():
     images = np.random.default_rng(3).random((19, 8, 8, 3)).astype(np.float32)  # more than fit into one batch
     model = small()
     together = explain.grad_cam(model, images, "late")
@@ -154,12 +154,12 @@ def test_several_pictures_are_explained_each_for_itself():
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (0, 8, 8, 3)])
-def test_what_is_no_picture_is_refused(shape):
+def test_wrong_image_shapes_are_refused(shape):
     with pytest.raises(ValueError, match="one image"):
         explain.grad_cam(small(), np.zeros(shape))
 
 
-def test_heat_maps_lie_over_their_pictures():
+def test_heat_maps_lie_over_their_images():
     images = [np.full((20, 30), 100, np.uint8), np.zeros((20, 30, 3), np.uint8), np.zeros((10, 10), np.uint8)]
     heats = [np.array([[0.0, 0.0], [0.0, 5.0]]), np.zeros((2, 2)), np.ones((5, 5))]
     assert explain.show_grad_cam(images, heats, ["a", "b", "c"], columns=2) is None
@@ -173,6 +173,6 @@ def test_heat_maps_lie_over_their_pictures():
 
 
 @pytest.mark.parametrize(("images", "maps", "titles"), [(0, 0, None), (1, 2, None), (2, 2, ["one"])])
-def test_numbers_of_pictures_maps_and_titles_must_agree(images, maps, titles):
+def test_images_maps_and_titles_must_agree_in_number(images, maps, titles):
     with pytest.raises(ValueError, match="show_grad_cam got"):
         explain.show_grad_cam([np.zeros((4, 4), np.uint8)] * images, [np.zeros((2, 2))] * maps, titles)

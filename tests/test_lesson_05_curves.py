@@ -6,7 +6,7 @@ from course_utils.datasets import digits
 from course_utils.exercises import lesson_05
 
 
-def test_each_curve_has_the_fingerprint_of_its_cause():
+def test_curve_has_the_fingerprint_of_its_cause():
     curves = lesson_05.curves(digits().train, digits().validation)
     assert list(curves) == ["A", "B", "C", "D"]
     for losses in curves.values():

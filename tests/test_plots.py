@@ -17,7 +17,7 @@ def drawn():
     return [axis for axis in plt.gcf().axes if axis.images]
 
 
-def test_grid_has_a_place_for_each_picture_and_its_title():
+def test_grid_has_a_place_for_each_image_and_its_title():
     show_images([np.zeros((4, 6), "uint8")] * 5, titles=list("abcde"), columns=3)
     assert len(plt.gcf().axes) == 6  # two rows of three
     assert [axis.get_title() for axis in drawn()] == list("abcde")
@@ -26,14 +26,14 @@ def test_grid_has_a_place_for_each_picture_and_its_title():
 @pytest.mark.parametrize(
     ("image", "top"), [(np.full((2, 2), 9, "uint8"), 255), (np.full((2, 2, 1), 0.1), 1), (np.eye(2, dtype=bool), 1)]
 )
-def test_grey_pictures_keep_their_brightness(image, top):
+def test_grey_images_keep_their_brightness(image, top):
     show_images([image])
     (axis,) = drawn()
     assert axis.images[0].get_clim() == (0, top)
     assert axis.images[0].get_cmap().name == "gray"
 
 
-def test_a_row_is_as_high_as_asked():
+def test_row_is_as_high_as_asked():
     show_images([np.zeros((10, 20, 3), "uint8")] * 2, columns=2, height=3)
     assert tuple(plt.gcf().get_size_inches()) == (12, 3)  # two images, each twice as wide as high
 
@@ -47,7 +47,7 @@ def test_a_row_is_as_high_as_asked():
         ([np.full((2, 2), -0.5)], None, "divide by 255"),
     ],
 )
-def test_what_cannot_be_drawn_truly_is_refused(images, titles, message):
+def test_grid_refuses_what_it_cannot_draw(images, titles, message):
     with pytest.raises(ValueError, match=message):
         show_images(images, titles)
 
@@ -59,12 +59,12 @@ def test_pipeline_marks_this_lesson():
     assert [step for step in STEPS if texts[step] == "bold"] == ["acquire", "preprocess"]
 
 
-def test_pipeline_refuses_an_unknown_step():
+def test_pipeline_refuses_unknown_step():
     with pytest.raises(ValueError, match="no step called 'train'"):
         show_pipeline("train")
 
 
-def test_the_style_is_colour_blind_safe_and_loads():
+def test_style_is_colour_blind_safe_and_loads():
     with plt.style.context("course_utils.course"):
         first = plt.rcParams["axes.prop_cycle"].by_key()["color"][:2]
     assert first == ["#0072B2", "#D55E00"] or first == ["0072B2", "D55E00"]  # Okabe and Ito's blue and vermilion
@@ -113,7 +113,7 @@ def test_show_numbers_keeps_the_true_brightness():
         ([np.zeros((2, 2), np.uint8), np.zeros((2, 21), np.uint8)], ["a", "b"], "Patch 1"),
     ],
 )
-def test_show_numbers_says_what_is_wrong(patches, titles, message):
+def test_show_numbers_refuses_wrong_arrays(patches, titles, message):
     with pytest.raises(ValueError, match=message):
         show_pixel_values(patches, titles)
     assert not plt.get_fignums()
@@ -134,7 +134,7 @@ def test_show_bars_draws_in_the_given_order_from_top_to_bottom():
 @pytest.mark.parametrize(
     ("values", "marked", "message"), [({}, [], "got no value"), ({"a": 1.0}, ["b"], "no bar called 'b'")]
 )
-def test_show_bars_says_what_is_wrong(values, marked, message):
+def test_show_bars_refuses_wrong_values(values, marked, message):
     with pytest.raises(ValueError, match=message):
         plot_bars(values, "unit", marked)
     assert not plt.get_fignums()

@@ -28,7 +28,7 @@ SYSTEMS = {
 
 @pytest.mark.parametrize("python", ["3.11", "3.12", "3.13"])
 @pytest.mark.parametrize("system", SYSTEMS)
-def test_each_direct_dependency_has_one_pin_in_its_range(system, python):
+def test_dependency_has_one_pin_in_its_range(system, python):
     environment = {
         **SYSTEMS[system],
         "python_version": python,
@@ -51,12 +51,12 @@ def test_each_direct_dependency_has_one_pin_in_its_range(system, python):
             assert not pins, f"{wanted.name} is pinned where pyproject.toml does not want it"
 
 
-def test_every_pin_is_exact_and_the_package_itself_is_installed():
+def test_pins_are_exact_and_the_package_itself_is_installed():
     assert all(re.fullmatch(r"==[\w.!+-]+", str(pin.specifier)) for pin in PINS)
     assert "-e ." in LINES
 
 
-def test_no_pin_is_left_over():
+def test_pins_leave_nothing_over():
     # uv writes, under each pin, what needs it: a direct dependency that pyproject.toml no longer names would show.
     direct = {canonicalize_name(wanted.name) for wanted in WANTED}
     text = "\n".join(LINES)
@@ -69,7 +69,7 @@ TORCH_FILE = (ROOT / "requirements-torch.txt").read_text(encoding="utf-8")
 TORCH_PINS = [Requirement(line) for line in TORCH_FILE.splitlines() if re.match(r"[a-z]", line)]
 
 
-def test_the_torch_extra_has_one_exact_pin_each():
+def test_torch_extra_has_one_exact_pin_each():
     pins = {canonicalize_name(pin.name): str(pin.specifier).removeprefix("==") for pin in TORCH_PINS}
     assert len(pins) == len(TORCH_PINS)
     assert all(re.fullmatch(r"==[\w.]+", str(pin.specifier)) and pin.marker is None for pin in TORCH_PINS)
@@ -80,7 +80,7 @@ def test_the_torch_extra_has_one_exact_pin_each():
     assert set(pins) == {canonicalize_name(requirement.name) for requirement in wanted} | set(others)
 
 
-def test_no_package_is_pinned_in_both_files():
+def test_package_is_pinned_in_one_file_only():
     # Two pins could contradict each other, and pip reads both files in one call.
     names = {canonicalize_name(pin.name) for pin in PINS}
     assert not names & {canonicalize_name(pin.name) for pin in TORCH_PINS}
@@ -92,7 +92,7 @@ def test_environment_yml_uses_the_same_file():
     assert not re.search(r"==", text), "versions stand in requirements.txt only"
 
 
-def test_ci_and_launcher_name_the_same_pythons():
+def test_pythons_of_ci_and_launcher_are_the_same():
     import course
 
     supported = {"{}.{}".format(*version) for version in course.SUPPORTED}

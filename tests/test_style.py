@@ -20,7 +20,7 @@ def test_ruff(check):
     assert run.returncode == 0, run.stdout + run.stderr
 
 
-def test_nothing_unfinished_and_no_registry_host():
+def test_texts_are_finished_and_name_no_registry_host():
     host = re.compile(r"pypi\." + r"org|python" + r"hosted")
     folders = ("course_utils", "lessons", "benchmarks", "notebooks", "tests", "docs", "data/README.md", ".github")
     files = [p for name in folders for p in [ROOT / name, *(ROOT / name).rglob("*")] if p.suffix in TEXT]

@@ -27,7 +27,7 @@ def lines(axis):
     return {line.get_label(): line for line in axis.get_lines()}
 
 
-def test_plot_history_draws_each_curve_over_epochs_that_start_at_one():
+def test_plot_history_counts_epochs_from_one():
     assert training.plot_history(HISTORY) is None
     loss, accuracy = plt.gcf().axes
     assert (loss.get_ylabel(), accuracy.get_ylabel()) == ("loss", "accuracy")
@@ -38,7 +38,7 @@ def test_plot_history_draws_each_curve_over_epochs_that_start_at_one():
     assert loss.get_ylim()[0] == 0
 
 
-def test_plot_history_marks_the_lowest_validation_loss_and_the_baseline():
+def test_plot_history_marks_lowest_validation_loss_and_baseline():
     training.plot_history(HISTORY, baseline=0.3)
     loss, accuracy = plt.gcf().axes
     for axis in (loss, accuracy):
