@@ -7,7 +7,9 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
-import course_utils  # isort: skip  (before NumPy, whose threads would otherwise wait for each other)
+import course_utils  # noqa: F401  (before NumPy, whose threads would otherwise wait for each other)
+
+# isort: split
 import nbformat
 import psutil
 import pytest
