@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -52,9 +53,8 @@ def test_endless_loop_is_stopped(function, capfd, monkeypatch):
 
 def test_function_that_cannot_be_stopped_is_left_behind(monkeypatch):
     monkeypatch.setattr(limits, "GRACE_S", 0.1)
-    lock = threading.Lock()
-    with lock:
-        assert run_limited(lock.acquire, seconds=0.1) == (None, None, False)
+    # It ends by itself: under coverage, Python 3.11 hangs while a thread that waits for ever has an exception coming.
+    assert run_limited(time.sleep, (2,), seconds=0.1) == (None, None, False)
 
 
 STOPPED = """
