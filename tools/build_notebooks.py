@@ -424,7 +424,7 @@ def build(lesson: Path, force: bool = False) -> str | None:
         executed, digest = final, made_from(lesson)
         seconds, peak, slower = run(executed, lesson.stem)
         said = f"{lesson.stem}: {seconds:.0f} s, {peak:.0f} MB at most"
-        final = read_lesson(lesson, rounded_run_time(seconds, before, slower))
+        final = read_lesson(lesson, rounded_run_time(seconds / slower, before, slower))
         final.metadata.course |= {"made_from": digest, "outputs": outputs_digest(executed)}
     code = [[cell for cell in notebook.cells if cell.cell_type == "code"] for notebook in (final, executed)]
     for cell, source in zip(*code, strict=True):
