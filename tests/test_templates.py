@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import build_notebooks as build
+import matplotlib.pyplot as plt
 import pytest
 
 TEMPLATES = build.ROOT / "tools" / "templates"
@@ -33,6 +34,26 @@ def test_new_lesson_refuses_a_name_that_is_none(arguments, capsys):
     with pytest.raises(SystemExit):
         new_lesson.main(arguments)
     assert "must be" in capsys.readouterr().err
+
+
+def test_template_lesson_runs_and_its_claims_hold(tmp_path, capsys):
+    lesson = tmp_path / "99_brightness.md"
+    lesson.write_text((TEMPLATES / "lesson.md").read_text(encoding="utf-8").replace("NN", "99"), encoding="utf-8")
+    pieces = build.sections(build.read_lesson(lesson, 5))
+    cells = [cell.source for kind, cell in pieces if cell.cell_type == "code" and kind != "exercises"]
+    namespace = {}
+    for source in cells:
+        exec(source, namespace)
+    plt.close("all")
+    assert capsys.readouterr().out.count("✔") == "".join(cells).count("verify(") >= 5
+    run = subprocess.run(
+        [sys.executable, "-m", "ruff", "check", "--isolated", "--line-length=120", "--select=E501,F821", "-"],
+        input="\n".join(cells),
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+    )
+    assert run.returncode == 0, run.stdout
 
 
 def test_template_exercises_answer_back(tmp_path):
