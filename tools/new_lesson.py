@@ -43,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
             text = text.replace(word, value)
         path.write_text(text, encoding="utf-8", newline="\n")
         print(f"written: {path.parent.name}/{path.name}")
-    print(f"Write the lesson, then: python3 course.py build {number}")
+    print("Write the lesson, then: python3 course.py build")
     return 0
 
 
