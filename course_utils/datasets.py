@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from course_utils._setup.downloads import download as download  # datasets.download(name), for whoever has a network
 from course_utils._setup.storage import data_folder, prepared_once
+from course_utils.live import LiveLine
 
 
 class Split(NamedTuple):
@@ -129,14 +129,16 @@ def solar_cells() -> Path:
         if work is not None:
             source = _installed("elpv_dataset") / "data"
             lines = [["file", "label", "probability", "type", "group", "split"]]
-            # The bar is for terminals only: in a notebook, what is written to stderr turns red.
-            for cell in tqdm(_modules(source), desc="solar cells", unit="photo", delay=2, disable=None):
-                label = "defective" if cell.probability > 0.5 else "functional"
-                split = _SPLITS[_MODULE_SPLITS[cell.group - 1]]
-                file = f"{split}/{label}/{cell.name}"
-                (work / file).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(source / "images" / cell.name, work / file)
-                lines.append([file, label, f"{cell.probability:.4f}", cell.type, cell.group, split])
+            cells = _modules(source)
+            with LiveLine("solar cells", notebook=False) as line:
+                for number, cell in enumerate(cells, 1):
+                    label = "defective" if cell.probability > 0.5 else "functional"
+                    split = _SPLITS[_MODULE_SPLITS[cell.group - 1]]
+                    file = f"{split}/{label}/{cell.name}"
+                    (work / file).parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copyfile(source / "images" / cell.name, work / file)
+                    lines.append([file, label, f"{cell.probability:.4f}", cell.type, cell.group, split])
+                    line.update(f"photo {number:,} of {len(cells):,}")
             with (work / "manifest.csv").open("w", encoding="utf-8", newline="") as file:
                 csv.writer(file, lineterminator="\n").writerows(lines)  # the same bytes on every system
     return target

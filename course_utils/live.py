@@ -13,16 +13,17 @@ class LiveLine:
 
     So the stored output of a notebook cell is the same after every run, which the notebook tests need. In a terminal
     the line appears on stderr after 2 s and is wiped in the end; where stderr is a file, nothing is written.
+    With ``notebook=False`` nothing appears in a notebook, whose stored output must not depend on work done once.
     """
 
-    def __init__(self, resting: str) -> None:
+    def __init__(self, resting: str, notebook: bool = True) -> None:
         self.resting = resting
         self._handle = None
-        if in_notebook():
+        if notebook and in_notebook():
             from IPython.display import display
 
             self._handle = display({"text/plain": resting}, raw=True, display_id=True)
-        self._in_terminal = self._handle is None and sys.stderr is not None and sys.stderr.isatty()
+        self._in_terminal = not in_notebook() and sys.stderr is not None and sys.stderr.isatty()
         self._next = time.monotonic() + _PATIENCE
         self._written = 0
 

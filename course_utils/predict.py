@@ -17,10 +17,10 @@ import numpy as np
 import course_utils  # noqa: F401  (before TensorFlow, which a .keras file needs)
 from course_utils.folders import find_images
 from course_utils.images import ImageError, read_image, resize_to_cover
+from course_utils.live import LiveLine
 from course_utils.models import ModelError, Prediction, Runner, as_two_columns, default_model, load_model, to_prediction
 
 BATCH = 16  # images in memory at a time
-_PATIENCE_S = 2  # so long a user waits without a progress bar
 
 
 def predict_files(files: Iterable[Path], model: Runner, on_error: Callable[[Path, str], None]) -> Iterator[Prediction]:
@@ -74,26 +74,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _predict_all(options: argparse.Namespace, model: Runner) -> int:
     """Write a prediction per image to stdout and a line per problem to stderr."""
-    from tqdm import tqdm
-
     files, problems = find_images(options.paths)
     for sentence in problems:
         print(_printable(sentence), file=sys.stderr)
     write = _as_json if options.json else _as_csv if options.csv else _as_lines
-    # On a terminal, a line per image shows the progress; in a log file, a bar would be noise.
-    no_bar = sys.stdout.isatty() or not sys.stderr.isatty()
-    with tqdm(total=len(files), unit="image", delay=_PATIENCE_S, leave=False, disable=no_bar) as bar:
+    line, lines_show_progress = LiveLine("images", notebook=False), sys.stdout.isatty()
+    with line:
 
         def report(file: Path, sentence: str) -> None:
             problems.append(sentence)
-            bar.clear()
+            line.rest()
             print(_printable(sentence), file=sys.stderr)
-            bar.update()
 
         def counted() -> Iterator[Prediction]:
-            for prediction in predict_files(files, model, report):
+            for number, prediction in enumerate(predict_files(files, model, report), 1):
                 yield prediction
-                bar.update()
+                if not lines_show_progress:  # where each image prints its line, that is progress enough
+                    line.update(f"{number:,} of {len(files):,}")
 
         predictions = counted()
         first = next(predictions, None)  # a model without probabilities fails here, before anything is written

@@ -42,6 +42,15 @@ def test_line_in_a_notebook_ends_as_it_began(monkeypatch, capsys):
     assert capsys.readouterr() == ("", "")
 
 
+def test_line_for_terminals_alone_leaves_a_notebook_as_it_is(monkeypatch, capsys):
+    monkeypatch.setattr("IPython.display.display", None)  # called, it would fail
+    monkeypatch.setattr(IPython, "get_ipython", lambda: SimpleNamespace(kernel="a notebook's"))
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(live, "_PATIENCE", 0)
+    use(live.LiveLine("two steps", notebook=False))
+    assert capsys.readouterr() == ("", "")
+
+
 @pytest.mark.parametrize("shell", [None, SimpleNamespace(kernel=None), SimpleNamespace()])
 def test_line_in_a_terminal_is_wiped(shell, monkeypatch, capsys):
     monkeypatch.setattr(IPython, "get_ipython", lambda: shell)

@@ -11,10 +11,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-import tqdm
 from PIL import Image
 
-from course_utils import predict
+from course_utils import live, predict
 from course_utils.folders import find_images
 from course_utils.models import ModelError, Notes, Runner, load_model, models_folder
 
@@ -220,29 +219,22 @@ def test_predict_stops_with_ctrl_c(capsys, monkeypatch, model, folder):
 
 
 @pytest.mark.parametrize(("terminal", "lines_on_terminal"), [(True, False), (True, True), (False, False)])
-def test_predict_bar_only_where_no_line_shows_progress(capsys, monkeypatch, model, folder, terminal, lines_on_terminal):
-    seen = []
-
-    class Bar(tqdm.tqdm):
-        def __init__(self, *arguments, **options):
-            seen.append(options)
-            super().__init__(*arguments, **options)
-
-    monkeypatch.setattr(tqdm, "tqdm", Bar)
+def test_predict_shows_progress_where_no_line_does(capsys, monkeypatch, model, folder, terminal, lines_on_terminal):
+    monkeypatch.setattr(live, "_PATIENCE", 0)
+    monkeypatch.setattr(live, "_TICK", 0)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
     monkeypatch.setattr(sys.stdout, "isatty", lambda: lines_on_terminal)
     (folder / "text.jpg").write_text("This is no image.", encoding="utf-8")
     code, out, err = run(capsys, folder, "--model", model)
-    assert code == 1 and len(out.splitlines()) == 3
-    assert len(err.split("\n")) == 2 and "%|" not in err  # it was over within two seconds
-    assert seen[0]["disable"] is (lines_on_terminal or not terminal) and seen[0]["delay"] == 2 and seen[0]["total"] == 4
+    assert code == 1 and len(out.splitlines()) == 3 and "text.jpg" in err
+    assert ("images · 3 of 4" in err) is (terminal and not lines_on_terminal)
+    assert not terminal or lines_on_terminal or err.endswith(f"\r{' ' * len('images · 3 of 4')}\r")  # wiped in the end
 
 
-def test_predict_bar_is_drawn(capsys, monkeypatch, model, folder):
+def test_predict_shows_no_progress_within_two_seconds(capsys, monkeypatch, model, folder):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    monkeypatch.setattr(predict, "_PATIENCE_S", 0)
-    code, out, err = run(capsys, folder, "--model", model)
-    assert code == 0 and len(out.splitlines()) == 3 and "%|" in err and "/3" in err
+    monkeypatch.setattr(live, "_PATIENCE", 3600)
+    assert run(capsys, folder, "--model", model)[2] == ""
 
 
 def command(*arguments, **options):
