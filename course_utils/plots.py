@@ -52,6 +52,26 @@ def image_grid(
     return axes.flat[:count]
 
 
+def show_predictions(
+    images: Sequence[np.ndarray], predictions: Sequence, columns: int = 2, height: float = 2.2
+) -> None:
+    """Show images, each beside a bar per class that was predicted, with its percentage.
+
+    `predictions` has a list per image: tuples that end in a name and a probability, as `decode_predictions` gives them.
+    """
+    rows = -(-len(images) // columns)
+    size = (columns * 2.5 * height, rows * height)
+    _, axes = plt.subplots(rows, 2 * columns, figsize=size, squeeze=False, width_ratios=[1, 1.3] * columns)
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for (left, right), image, classes in zip(axes.reshape(-1, 2), images, predictions, strict=False):
+        left.imshow(image, cmap="gray", vmin=0, vmax=255)
+        right.barh(range(len(classes)), [entry[-1] for entry in classes], height=0.3)
+        for row, (*_, name, probability) in enumerate(classes):
+            right.text(0, row - 0.22, f"{name} {probability:.0%}".replace("%", " %"), va="bottom")
+        right.set(xlim=(0, 1), ylim=(len(classes) - 0.6, -0.8))
+
+
 def show_pipeline(here: str) -> None:
     """Draw the six steps of image recognition and mark the one(s) this lesson is about.
 

