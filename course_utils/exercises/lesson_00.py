@@ -112,6 +112,11 @@ def sums(image):
     return image.sum(axis=(0, 1))
 
 
+@channel_means.mistake("You return medians, the values in the middle. The mean is the sum divided by the number.")
+def medians(image):
+    return np.median(image, axis=(0, 1))
+
+
 @channel_means.mistake("You return the brightest value per channel. The task asks for the mean.")
 def brightest(image):
     return image.max(axis=(0, 1))
@@ -214,6 +219,23 @@ def over_images(images, limit):
 )
 def counts(images, limit):
     return (images > limit).sum(axis=(1, 2))
+
+
+@bright_fractions.mistake("You divide by the number of pixels of the whole batch. Divide by those of one image.")
+def of_all_pixels(images, limit):
+    return (images > limit).sum(axis=(1, 2)) / images.size
+
+
+@bright_fractions.mistake("`len(images)` is the number of images. Divide by the number of pixels of one image.")
+def per_image_count(images, limit):
+    return (images > limit).sum(axis=(1, 2)) / len(images)
+
+
+@bright_fractions.mistake(
+    "This is the mean brightness. The task asks how many pixels are above the limit: first compare."
+)
+def mean_brightness(images, limit):
+    return images.mean(axis=(1, 2))
 
 
 @bright_fractions.mistake("Here pixels that equal the limit count as bright. The task asks for those above it: `>`.")
