@@ -1,7 +1,7 @@
 """EfficientNet-Lite0 for Keras: 1,000 classes of ImageNet with 4.7 million parameters, built for phones.
 
 After M. Tan, Q. Le: EfficientNet: Rethinking model scaling for convolutional neural networks. ICML 2019; the Lite
-variants have ReLU6 and no squeeze-and-excitation. Lesson 01 uses the network, lesson 03 opens it.
+variants have ReLU6 and no squeeze-and-excitation. Lesson 01 uses the network.
 """
 
 from pathlib import Path

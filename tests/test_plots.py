@@ -2,7 +2,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from course_utils.plots import STEPS, plot_bars, show_images, show_pipeline, show_pixel_values
+from course_utils.plots import STEPS, plot_bars, show_images, show_pipeline, show_pixel_values, show_predictions
 
 
 @pytest.fixture(autouse=True)
@@ -138,3 +138,18 @@ def test_show_bars_refuses_wrong_values(values, marked, message):
     with pytest.raises(ValueError, match=message):
         plot_bars(values, "unit", marked)
     assert not plt.get_fignums()
+
+
+def test_predictions_stand_beside_their_images():
+    images = [np.zeros((4, 4, 3), "uint8"), np.zeros((4, 4), "uint8"), np.zeros((4, 4, 3), "uint8")]
+    rows = [[(285, "Egyptian cat", 0.75), (281, "tabby", 0.2)], [("dog", 1.0)], [(None, "n", "cup", 0.254)]]
+    show_predictions(images, rows, columns=2)
+    axes = plt.gcf().axes
+    assert len(axes) == 8 and [bool(axis.images) for axis in axes] == [True, False] * 3 + [False] * 2
+    assert [[text.get_text() for text in axis.texts] for axis in axes[1::2]] == [
+        ["Egyptian cat 75 %", "tabby 20 %"],
+        ["dog 100 %"],
+        ["cup 25 %"],
+        [],
+    ]
+    assert [bar.get_width() for bar in axes[1].patches] == [0.75, 0.2]

@@ -213,7 +213,7 @@ def unsorted(probabilities, k):
 def _rows() -> list[tuple[np.ndarray]]:
     """Return rows of 1,000 probabilities: dogs at both ends of their range, neighbours outside it, and any."""
     rows = np.zeros((4, 1000))
-    rows[0, [151, 268, 600]] = 0.25, 0.25, 0.5
+    rows[0, [151, 200, 268, 600]] = 0.2, 0.1, 0.3, 0.4
     rows[1, [150, 200, 207, 269]] = 0.1, 0.3, 0.2, 0.4
     rows[2, [281, 282, 285]] = 0.2, 0.3, 0.5
     rows[3] = np.random.default_rng(1).dirichlet(np.ones(1000))
@@ -240,6 +240,11 @@ def end_missing(probabilities):
 @any_dog.mistake("Class 151 is missing. The start of a slice is included, so it need not be one larger.")
 def start_missing(probabilities):
     return probabilities[152:269].sum()
+
+
+@any_dog.mistake("Your slice lies one class too far to the left: the start is included, the end is not.")
+def shifted(probabilities):
+    return probabilities[150:268].sum()
 
 
 @any_dog.mistake("Your slice begins one class too early, at 150. The start of a slice is included.")
