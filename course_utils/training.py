@@ -30,12 +30,15 @@ def live_progress() -> keras.callbacks.Callback:
 
 
 def plot_history(
-    history: keras.callbacks.History | Mapping[str, Sequence[float]], baseline: float | None = None
+    history: keras.callbacks.History | Mapping[str, Sequence[float]],
+    baseline: float | None = None,
+    fine_tuning: keras.callbacks.History | None = None,
 ) -> None:
     """Plot loss and accuracy over the epochs, training against validation, and mark the lowest validation loss.
 
     `history` is what ``model.fit`` returned, or its ``.history``; ValueError if it lacks ``loss`` or ``accuracy``.
     `baseline`, drawn as a dotted line, is the accuracy in 0…1 of a prediction that does not look at the image.
+    `fine_tuning` is the history of a second ``fit`` of the same model: appended, with a line where it starts.
     """
     curves = getattr(history, "history", history)
     for name in ("loss", "accuracy"):
@@ -43,6 +46,9 @@ def plot_history(
             raise ValueError(
                 f"The history has no {name!r}: pass what model.fit returned, compiled with metrics=['accuracy']."
             )
+    if fine_tuning is not None:
+        border = len(curves["loss"]) + 0.5
+        curves = {name: [*values, *fine_tuning.history[name]] for name, values in curves.items()}
     epochs = np.arange(1, len(curves["loss"]) + 1)
     figure, axes = plt.subplots(1, 2, figsize=(11, 4.6))
     for axis, name in zip(axes, ("loss", "accuracy"), strict=True):
@@ -56,6 +62,9 @@ def plot_history(
         best = epochs[np.argmin(curves["val_loss"])]
         for axis in axes:
             axis.axvline(best, color="0.5", linewidth=1.4, linestyle="--", zorder=0, label="lowest validation loss")
+    if fine_tuning is not None:
+        for axis in axes:
+            axis.axvline(border, color="C3", linewidth=1.6, zorder=0, label="fine-tuning starts here")
     if baseline is not None:
         axes[1].axhline(baseline, color="0.3", linewidth=1.6, linestyle=":", label="without looking")
     axes[0].set_ylim(bottom=0)

@@ -1,8 +1,8 @@
-"""Exercises of lesson 06: pooled features, a head as one dense layer, a network made ready for fine-tuning."""
+"""Exercises of lesson 06: pooled features, the order of the steps, trained parameters, ready for fine-tuning."""
 
 import numpy as np
 
-from course_utils.exercises.engine import function, model, quiz
+from course_utils.exercises.engine import function, model, quiz, value
 
 
 def _stacks() -> list[tuple[np.ndarray]]:
@@ -11,7 +11,7 @@ def _stacks() -> list[tuple[np.ndarray]]:
     return [
         (small,),
         (random.integers(0, 9, (3, 4, 5, 2)).astype(np.float32),),
-        (random.normal(size=(2, 3, 3, 4)).round(2),),
+        (-random.uniform(1, 3, (2, 3, 3, 4)).round(2),),  # negative everywhere: a maximum that starts at 0 shows
     ]
 
 
@@ -71,14 +71,22 @@ def over_images(maps):
     return np.concatenate([maps.mean(axis=(0, 1, 2)), maps.max(axis=(0, 1, 2))])
 
 
+@mean_and_maximum.mistake(
+    "Your maximum starts at 0, so a channel that is negative everywhere gets 0 instead of its largest value. Start "
+    "from the first value, or let `max` do it."
+)
+def maximum_from_zero(maps):
+    return np.concatenate([maps.mean(axis=(1, 2)), np.maximum(maps.max(axis=(1, 2)), 0)], axis=1)
+
+
 @mean_and_maximum.mistake("You add up the positions. Their mean does not grow with the size of the map; a sum does.")
 def sums(maps):
     return np.concatenate([maps.sum(axis=(1, 2)), maps.max(axis=(1, 2))], axis=1)
 
 
 @quiz(
-    because="Section 6.5 measured it: no error, no warning, a head that trains, and several points of AUC gone.",
-    hints=("What did the three lines of the left panel in section 6.5 have in common, and what not?",),
+    because="Section 6.7 measured it: no error, no warning, a head that trains, and over 20 points of accuracy gone.",
+    hints=("What did the three rows of MobileNetV2 in section 6.7 have in common, and what not?",),
     A="A network takes any number. Its shape is checked, the range of its numbers is not.",
     C="A frozen network computes finite numbers from 0…255 as well, and the head standardises them. Nothing overflows.",
     D="The head can rescale what comes out of the network, but the maps in between have already been computed from "
@@ -88,78 +96,56 @@ def q1():
     return "B"
 
 
-def _heads() -> list[tuple]:
-    random = np.random.default_rng(6)
-    return [
-        (np.array([2.0]), np.array([4.0]), np.array([8.0]), 1.0),  # 8 (x − 2) / 4 + 1 = 2x − 3
-        (np.array([1.0, -2.0, 0.5]), np.array([2.0, 0.5, 1.0]), np.array([1.0, -3.0, 2.0]), 0.25),
-        (random.normal(size=5).round(2), random.uniform(0.5, 3, 5).round(2), random.normal(size=5).round(2), -1.5),
-    ]
+def _letters(answer: object) -> str:
+    """Return the letters of an answer such as "ABC", "a, b, c" or ["A", "B", "C"]."""
+    joined = answer if isinstance(answer, str) else "".join(map(str, answer))
+    return "".join(letter for letter in joined.upper() if letter.isalpha())
 
 
-@function(
-    inputs=_heads,
-    shape=True,
+def _in_order(*letters: str):
+    """Return a rule: these lines come one after another."""
+    return lambda answer: [letter for letter in _letters(answer) if letter in letters] == list(letters)
+
+
+@value(
+    rules=[
+        (
+            lambda answer: isinstance(answer, str | list | tuple) and sorted(_letters(answer)) == list("ABCDEF"),
+            "ABC",
+            'Write all six letters, each once, as one text such as "ABCDEF".',
+        ),
+        (
+            lambda answer: _letters(answer).index("D") < _letters(answer).index("A"),
+            "FCADEB",
+            "The base is fine-tuned before the head has learned anything: a random head sends large, senseless "
+            "corrections into layers that know something. Train the head first.",
+        ),
+        (
+            _in_order("F", "D"),
+            "DFBCEA",
+            "The base is frozen after the first `compile`. Until you compile again, Keras goes on training the weights "
+            "that could be trained then, all of them at the head's high rate.",
+        ),
+        (
+            _in_order("C", "E"),
+            "FDBECA",
+            "The layers are unfrozen after the second `compile`, so the second `fit` trains the head alone.",
+        ),
+        (
+            _in_order("F", "D", "B", "C", "E", "A"),
+            "FDCBEA",
+            "The order fails at the two calls of `fit`: each comes right after its own `compile`, the one for the head "
+            "before anything is unfrozen.",
+        ),
+    ],
     hints=(
-        "Write `w · (x − mean) / scale + b` out for a single feature and sort it: something times `x`, plus the rest.",
-        "The kernel is `w / scale`. Each feature takes `w · mean / scale` away from the bias.",
+        "Two rounds: freeze, compile, fit; then unfreeze, compile, fit.",
+        "Keras decides at `compile` which weights are trained. So what `trainable` says must be settled before it.",
     ),
-    remark="Now the head takes features as they are, and fine-tuning can go on where the regression stopped.",
+    remark="Freeze, compile, fit the head; unfreeze, compile with a low rate, fit again.",
 )
-def as_dense(mean, scale, w, b):
-    kernel = w / scale
-    bias = b - kernel @ mean
-    return kernel[:, None], np.array([bias])
-
-
-@as_dense.mistake(
-    "The bias is still that of the regression. It belongs to features whose mean is 0; features as they are have "
-    "another one, and the bias must make up for it."
-)
-def old_bias(mean, scale, w, b):
-    return (w / scale)[:, None], np.array([b])
-
-
-@as_dense.mistake("The second term of the bias has the wrong sign: the mean was *subtracted* from the features.")
-def plus_the_mean(mean, scale, w, b):
-    return (w / scale)[:, None], np.array([b + (w / scale) @ mean])
-
-
-@as_dense.mistake("The kernel is that of standardised features: a feature with a large scale must get a small weight.")
-def kernel_unscaled(mean, scale, w, b):
-    return w[:, None], np.array([b - w @ mean])
-
-
-@as_dense.mistake("You multiply by the scale. Standardising divides by it, so the weight is divided too.")
-def times_scale(mean, scale, w, b):
-    return (w * scale)[:, None], np.array([b - (w * scale) @ mean])
-
-
-@as_dense.mistake(
-    "The kernel is right; in the bias the scale is missing: what is taken away is the standardised mean, times its "
-    "weight."
-)
-def bias_without_scale(mean, scale, w, b):
-    return (w / scale)[:, None], np.array([b - w @ mean])
-
-
-@as_dense.mistake("Only the bias is wrong: you subtract the mean once, without its weight.")
-def mean_unweighted(mean, scale, w, b):
-    return (w / scale)[:, None], np.array([b - np.sum(mean / scale)])
-
-
-@as_dense.mistake("You return the bias first. Keras keeps the kernel first, then the bias.")
-def bias_first(mean, scale, w, b):
-    return as_dense.reference(mean, scale, w, b)[::-1]
-
-
-@as_dense.mistake(
-    "The numbers are right, the shape of the kernel is not: (features,) instead of (features, 1). A dense layer keeps "
-    "one column for each output; `kernel[:, None]` makes one."
-)
-def flat_kernel(mean, scale, w, b):
-    kernel, bias = as_dense.reference(mean, scale, w, b)
-    return kernel[:, 0], bias
+def steps():
+    return "FDBCEA"
 
 
 @quiz(
@@ -172,6 +158,25 @@ def flat_kernel(mean, scale, w, b):
 )
 def q2():
     return "C"
+
+
+@value(
+    mistakes=[
+        (1280 * 7, "The biases are missing: each of the seven outputs has one."),
+        (25 * 1280 * 7 + 7, "Global average pooling comes before the dense layer: it leaves 1,280 numbers per photo."),
+        (25 * 1280 * 7, "The biases are missing, and global average pooling leaves only 1,280 numbers per photo."),
+        (2_257_984 + 1281 * 7, "The base is frozen: none of its parameters is trained."),
+        (2_257_984, "These are the parameters of the base, which is frozen."),
+        (1281 * 10, "This model has seven classes, not ten."),
+    ],
+    hints=(
+        "Which layers have parameters at all, and which of them are frozen?",
+        "Only the dense layer: one weight for each of its 1,280 inputs and one bias, for each of seven outputs.",
+    ),
+    remark="Pooling and dropout have no parameters; the frozen base has 2,257,984, and none of them is trained.",
+)
+def trained_parameters():
+    return (1280 + 1) * 7
 
 
 def _flat(network) -> list:
@@ -295,7 +300,7 @@ def _one_block_only():
         (
             lambda network: not any(_learns(layer) for layer in _base(network)[1] if _is_norm(layer)),
             lambda: _wrong_network(_from),
-            "Batch normalisation layers after the cut may learn: that is the trap of section 6.7. Freeze every layer "
+            "Batch normalisation layers after the cut may learn: that is the trap of section 6.8. Freeze every layer "
             "that is a `keras.layers.BatchNormalization`, wherever it stands.",
         ),
         (
@@ -348,8 +353,8 @@ def _from(base, cut: int) -> None:
     because="It costs minutes, needs no choice that you cannot check, and tells you whether more is worth the effort: "
     "if a sixth machine looks different, flexibility will not help.",
     hints=("What is scarce here: images, or flexibility of the network?",),
-    A="A network that may change all its layers memorises 300 images of five machines. Section 6.6 showed what that "
-    "does for the next machine.",
+    A="A network that may change all its layers memorises 300 images of five machines, and learns little that holds "
+    "for a sixth.",
     B="For images so far from photos of things the last layer knows least, and one split of five machines can mislead.",
     D="ImageNet has no X-rays, but it has edges and textures. Finding these again from 300 images is the hardest way.",
 )
