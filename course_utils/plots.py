@@ -122,7 +122,7 @@ def plot_runs(values: Mapping[str, Sequence[float]], label: str, limits: tuple[f
     _, axis = plt.subplots(figsize=(9, 1.2 + 0.65 * len(values)))
     for row, runs in enumerate(values.values()):
         axis.plot(runs, row + jitter.uniform(0, 0.25, len(runs)), "o", color="C0", alpha=0.5)
-        mean, deviation = np.mean(runs), np.std(runs)
+        mean, deviation = np.mean(runs), np.std(runs, ddof=1) if len(runs) > 1 else 0.0
         axis.errorbar(mean, row - 0.18, xerr=deviation, fmt="D", color="C1", capsize=5)
         axis.annotate(
             f"{mean:.0f} ± {deviation:.0f}", (mean, row - 0.18), (0, 7), textcoords="offset points", ha="center"

@@ -73,7 +73,7 @@ def test_every_block_is_run():
 
 @pytest.mark.parametrize("title", SECTIONS)
 def test_step_leads_to_a_lesson(title):
-    last = SECTIONS[title].strip().splitlines()[-1]
+    last = SECTIONS[title].strip().split("\n\n")[-1]
     assert last.startswith("Lesson: ")
 
 
