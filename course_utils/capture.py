@@ -19,6 +19,7 @@ from PIL import Image
 from course_utils._setup.fetch import FetchError, Limits, fetch
 from course_utils.datasets import sample_photo
 from course_utils.images import ImageError, decode_image, silent_stderr
+from course_utils.plots import Explorer
 
 _WARM_UP = 10  # frames a camera may take to find its exposure
 _LIMITS = Limits(size=20_000_000, silence=5.0, longest=15.0)
@@ -114,7 +115,7 @@ def _stage(
         line.value = html.escape(text)
 
     say(hint)
-    display(widgets.VBox([button, line, preview]))
+    display(Explorer(button.description, [widgets.VBox([button, line, preview])]))
     return current, show, say
 
 

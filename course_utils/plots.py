@@ -134,6 +134,22 @@ def plot_bars(values: Mapping[str, float], label: str, marked: Sequence[str] = (
     axis.set(xlabel=label, xlim=(0, 1.12 * max(values.values())))
 
 
+def plot_runs(values: Mapping[str, Sequence[float]], label: str, limits: tuple[float, float]) -> None:
+    """Plot one row per name: a dot per run, and above the dots their mean with the standard deviation as error bar."""
+    if not values or not all(len(runs) for runs in values.values()):
+        raise ValueError("plot_runs got no value: pass a dictionary with a name and the numbers of its runs.")
+    jitter = np.random.default_rng(0)
+    _, axis = plt.subplots(figsize=(9, 1.2 + 0.65 * len(values)))
+    for row, runs in enumerate(values.values()):
+        axis.plot(runs, row + jitter.uniform(0, 0.25, len(runs)), "o", color="C0", alpha=0.5)
+        mean, deviation = np.mean(runs), np.std(runs, ddof=1) if len(runs) > 1 else 0.0
+        axis.errorbar(mean, row - 0.18, xerr=deviation, fmt="D", color="C1", capsize=5)
+        axis.annotate(
+            f"{mean:.0f} ± {deviation:.0f}", (mean, row - 0.18), (0, 7), textcoords="offset points", ha="center"
+        )
+    axis.set(yticks=range(len(values)), yticklabels=values, ylim=(len(values) - 0.5, -0.75), xlabel=label, xlim=limits)
+
+
 class Explorer(ipywidgets.HBox):
     """A row of widgets that a page without a kernel shows as one sentence, not as its Python representation."""
 

@@ -325,6 +325,27 @@ def test_a_palette_keeps_a_photo_close_and_makes_it_smaller():
     assert build.with_palette(after) == after or len(build.with_palette(after)) <= len(after)
 
 
+@pytest.mark.parametrize("upright", [True, False])
+def test_a_colour_bar_beside_a_photo_stays_smooth(upright):
+    from matplotlib import colormaps
+
+    from course_utils.datasets import sample_photo
+
+    figure = np.full((300, 560, 3), 255, np.uint8)
+    figure[:, :451] = sample_photo("cat")
+    bar = (255 * colormaps["viridis"](np.linspace(0, 1, 256))[:, None, :3]).round().astype(np.uint8)
+    figure[20:276, 500:515] = bar
+    figure = figure if upright else figure.swapaxes(0, 1).copy()
+    buffer = io.BytesIO()
+    Image.fromarray(figure).save(buffer, "png")
+    after = build.with_palette(base64.b64encode(buffer.getvalue()).decode())
+    pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(after))).convert("RGB"))
+    pixels = pixels if upright else pixels.swapaxes(0, 1)
+    assert np.abs(pixels[20:276, 507].astype(int) - bar[:, 0]).max() <= 12
+    assert len(np.unique(pixels[20:276, 507], axis=0)) > 60
+    assert build.colour_bar(sample_photo("cat").repeat(2, axis=1)) is None
+
+
 def test_a_figure_with_a_readme_tag_goes_to_the_docs(project):
     drawing = "import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()"
     text = LESSON.replace("print(1 + 1)", drawing, 1).replace(

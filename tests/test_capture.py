@@ -48,7 +48,7 @@ def upload(button: widgets.FileUpload, name: str, content: bytes) -> None:
 
 def test_upload_image_gives_the_fallback_until_an_image_comes(shown):
     current = capture.upload_image(FALLBACK)
-    button, line, preview = shown[0].children
+    button, line, preview = shown[0].children[0].children
     assert current() is FALLBACK
     assert line.value == "The bundled image is used until you choose one."
     assert preview.layout.display == "none" and not preview.value
@@ -62,7 +62,7 @@ def test_upload_image_gives_the_fallback_until_an_image_comes(shown):
 
 def test_upload_image_says_why_a_file_is_no_image(shown):
     current = capture.upload_image("cat")
-    button, line, _ = shown[0].children
+    button, line, _ = shown[0].children[0].children
     assert np.array_equal(current(), sample_photo("cat"))
     upload(button, "<b>notes</b>.txt", b"hello")
     assert np.array_equal(current(), sample_photo("cat"))
@@ -123,7 +123,7 @@ def test_take_photo_gives_the_last_warm_up_frame_as_rgb(shown, camera):
     dark = np.zeros_like(PHOTO)
     camera.frames = (dark, dark, PHOTO[..., ::-1])  # OpenCV gives BGR
     current = capture.take_photo(FALLBACK)
-    button, line, preview = shown[0].children
+    button, line, preview = shown[0].children[0].children
     button.click()
     assert np.array_equal(current(), PHOTO) and current().flags.c_contiguous
     assert "Your photo is used" in line.value and preview.value
@@ -135,7 +135,7 @@ def test_take_photo_without_a_camera_leaves_the_fallback(shown, camera, trouble)
     camera.exists = trouble != "none there"
     camera.frames = (cv2.error("driver"),) if trouble == "driver fails" else ()
     current = capture.take_photo(FALLBACK)
-    button, line, _ = shown[0].children
+    button, line, _ = shown[0].children[0].children
     button.click()
     assert current() is FALLBACK
     assert line.value == "No camera answers on the computer that runs this notebook: the last image stays."

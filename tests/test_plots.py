@@ -2,7 +2,15 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from course_utils.plots import STEPS, plot_bars, show_images, show_pipeline, show_pixel_values, show_predictions
+from course_utils.plots import (
+    STEPS,
+    plot_bars,
+    plot_runs,
+    show_images,
+    show_pipeline,
+    show_pixel_values,
+    show_predictions,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -153,3 +161,18 @@ def test_predictions_stand_beside_their_images():
         [],
     ]
     assert [bar.get_width() for bar in axes[1].patches] == [0.75, 0.2]
+
+
+def test_runs_are_dots_with_mean_and_standard_deviation():
+    plot_runs({"a": [1.0, 3.0], "b": [5.0, 5.0, 5.0]}, "percent", limits=(0, 6))
+    axis = plt.gcf().axes[0]
+    dots = [line.get_xdata().tolist() for line in axis.lines if line.get_marker() == "o"]
+    assert dots == [[1, 3], [5, 5, 5]]
+    assert [text.get_text() for text in axis.texts] == ["2 ± 1", "5 ± 0"]
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["a", "b"]
+
+
+@pytest.mark.parametrize("values", [{}, {"a": []}])
+def test_runs_refuse_nothing(values):
+    with pytest.raises(ValueError, match="got no value"):
+        plot_runs(values, "percent", (0, 1))

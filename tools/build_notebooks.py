@@ -294,11 +294,33 @@ def rounded_run_time(seconds: float, before: int | None, slower: float = 1.0) ->
     return before if before is not None and abs(before - steps) <= RUN_TIME_STEP_S else steps
 
 
+def colour_bar(pixels: np.ndarray) -> np.ndarray | None:
+    """Return one line of pixels along the colour bar of a figure (H, W, 3), or None if there is none.
+
+    A bar is known by two rows or columns that are equal, seven pixels apart, and change in more than 100 small steps.
+    """
+    for lines in (pixels.swapaxes(0, 1), pixels):
+        for number in np.flatnonzero((lines[7:] == lines[:-7]).all(axis=(1, 2))):
+            change = np.abs(np.diff(lines[number].astype(int), axis=0)).max(axis=1)
+            if np.sum((change > 0) & (change < 12)) > 100 and np.sum(change >= 12) < 10:
+                return lines[number]
+    return None
+
+
 def with_palette(png: str) -> str:
-    """Return a figure (PNG in base64) with a palette of 192 colours, if that is smaller: photos shrink to a third."""
+    """Return a figure (PNG in base64) with a palette of 192 colours, if that is smaller: photos shrink to a third.
+
+    A colour bar has few pixels, so it would get few colours and show flat bands: it counts as much as all the rest.
+    """
     figure = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB")
+    pixels = np.asarray(figure)
+    bar = colour_bar(pixels)
+    counted = pixels if bar is None else np.concatenate([pixels.reshape(-1, 3), np.resize(bar, (pixels.size // 3, 3))])
+    chosen_from = Image.fromarray(counted.reshape(-1, pixels.shape[1], 3))
+    palette = chosen_from.quantize(192, kmeans=1, dither=Image.Dither.NONE)
     buffer = io.BytesIO()
-    figure.quantize(192, kmeans=1, dither=Image.Dither.NONE).save(buffer, "png", optimize=True)
+    small = palette if bar is None else figure.quantize(palette=palette, dither=Image.Dither.NONE)
+    small.save(buffer, "png", optimize=True)
     return min(png, base64.b64encode(buffer.getvalue()).decode(), key=len)
 
 

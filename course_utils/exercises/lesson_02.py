@@ -1,4 +1,4 @@
-"""Exercises of lesson 02: read, shrink and split images, and order the steps of a pipeline."""
+"""Exercises of lesson 02: read, shrink, rescale and split images, and order the steps of a pipeline."""
 
 import atexit
 import tempfile
@@ -158,6 +158,20 @@ def floats(path):
     return plt.imread(path)
 
 
+@read_upright.mistake(
+    "The image is mirrored and still blue: you reversed the columns. The channels are the last axis: `[..., ::-1]`."
+)
+def reversed_columns(path):
+    import cv2
+
+    return cv2.imread(path)[:, ::-1]
+
+
+@read_upright.mistake("The image has four channels (RGBA): drop the last one, or convert to RGB instead of RGBA.")
+def four_channels(path):
+    return np.dstack([read_upright.reference(path), np.full(read_upright.reference(path).shape[:2], 255, np.uint8)])
+
+
 @read_upright.mistake("You reversed the rows. The channels are the last axis: `[..., ::-1]`.")
 def reversed_rows(path):
     import cv2
@@ -217,7 +231,7 @@ def _images_to_shrink() -> list[tuple[np.ndarray, int]]:
     image=True,
     tolerance=1,  # a grey level: not everyone rounds a mean as OpenCV does
     hints=(
-        "One bug is in the order of the two numbers of the size, the other in what the call leaves out. Section 2.6 "
+        "One bug is in the order of the two numbers of the size, the other in what the call leaves out. Section 2.7 "
         "shows both.",
         "`cv2.resize` wants (width, height). And its `interpolation` must be the one that takes the mean of all pixels "
         "that it replaces.",
@@ -314,6 +328,90 @@ def with_pillow(image, side):
     rows, columns = image.shape[:2]
     scale = side / max(rows, columns)
     return np.array(Image.fromarray(image).resize((round(columns * scale), round(rows * scale))))
+
+
+def _photos_to_convert() -> list[tuple[np.ndarray]]:
+    from course_utils.datasets import sample_photo
+
+    extremes = np.array([[[0, 0, 0], [255, 255, 255]], [[255, 0, 0], [10, 128, 200]]], np.uint8)
+    return [(extremes,), (sample_photo("cat")[60:120, 100:190],)]
+
+
+@function(
+    inputs=_photos_to_convert,
+    tolerance=1e-4,
+    hints=(
+        "0 must become −1 and 255 must become 1. So 127.5, in the middle, becomes 0.",
+        "Divide by 127.5, subtract 1, and add an axis in front: `[np.newaxis]`.",
+    ),
+    remark="`keras.applications.mobilenet_v2.preprocess_input` computes the same. As a layer of the model, "
+    "`Rescaling(1 / 127.5, offset=-1)` is saved with it.",
+)
+def to_network(photo):
+    return (photo.astype("float32") / 127.5 - 1)[np.newaxis]
+
+
+@to_network.mistake(
+    "The shape is right, but bright pixels come out dark: `photo * 2` is computed in `uint8` and wraps around. Divide "
+    "first, which makes floats."
+)
+def doubled(photo):
+    return (photo * np.uint8(2) / 255 - 1)[np.newaxis]
+
+
+@to_network.mistake(
+    "`photo - 127` wraps around in `uint8`: change the type to `float32` first, and the middle is 127.5."
+)
+def shifted_127(photo):
+    return ((photo - np.uint8(127)) / 127.5)[np.newaxis]
+
+
+@to_network.mistake(
+    "`photo - 128` wraps around in `uint8`: change the type to `float32` first, and the middle is 127.5."
+)
+def shifted_128(photo):
+    return ((photo - np.uint8(128)) / 128)[np.newaxis]
+
+
+@to_network.mistake("The range is 0…1, which is what many networks want, but not this one: it wants −1…1.")
+def from_zero(photo):
+    return (photo / 255)[np.newaxis]
+
+
+@to_network.mistake("The range is right, but the batch axis is missing: the shape must begin with 1.")
+def without_batch(photo):
+    return photo / 127.5 - 1
+
+
+@to_network.mistake(
+    "The range is 0…1 and the batch axis is missing: this network wants −1…1 and a shape that begins with 1."
+)
+def from_zero_without_batch(photo):
+    return photo / 255
+
+
+@to_network.mistake("Nearly: 255 becomes more than 1. The middle of 0…255 is 127.5, not 127.")
+def with_127(photo):
+    return (photo / 127 - 1)[np.newaxis]
+
+
+@to_network.mistake("Nearly: 255 does not quite become 1. The middle of 0…255 is 127.5, not 128.")
+def with_128(photo):
+    return (photo / 128 - 1)[np.newaxis]
+
+
+@to_network.mistake(
+    "You brought the photo to mean 0 and standard deviation 1. MobileNetV2 wants the fixed range −1…1, whatever the "
+    "photo holds."
+)
+def standardised(photo):
+    return ((photo - photo.mean()) / photo.std())[np.newaxis]
+
+
+@to_network.mistake("You subtracted the mean of ImageNet and exchanged the channels: that is what VGG16 wants.")
+def for_vgg(photo):
+    channel_means = [103.939, 116.779, 123.68]
+    return (photo[..., ::-1].astype("float32") - channel_means)[np.newaxis]
 
 
 @quiz(
