@@ -14,7 +14,6 @@ from course_utils.plots import Explorer
 Strokes = Sequence[Sequence[tuple[float, float]]]  # of each stroke its points (x, y) on the pad, y downwards
 PAD = 280  # pixels of the screen
 _WIDTH = 2.4  # of a pen in MNIST, in pixels of its images
-_PAUSE_S = 0.2  # between two predictions while the mouse moves
 
 
 def strokes_to_digit(strokes: Strokes) -> np.ndarray:
@@ -70,8 +69,8 @@ def draw_digit(predict: Callable[[np.ndarray], np.ndarray]) -> ipywidgets.Widget
         probabilities = np.asarray(predict(image), np.float64)
         for bar, probability in zip(bars, probabilities, strict=True):
             bar.value = probability if strokes else 0
-        best = int(probabilities.argmax())
-        line.value = f"<b>{best}</b>: {probabilities[best]:.0%}" if strokes else "Draw a digit with the mouse."
+        best = f"<b>{probabilities.argmax()}</b>: {probabilities.max():.0%}"
+        line.value = best if strokes else "Draw a digit with the mouse."
         last = time.monotonic()
 
     def draw(x: float, y: float, begin: bool = False) -> None:
@@ -82,14 +81,13 @@ def draw_digit(predict: Callable[[np.ndarray], np.ndarray]) -> ipywidgets.Widget
         if held:
             pad.stroke_line(*strokes[-1][-1], x, y)
             strokes[-1].append((x, y))
-            if time.monotonic() - last > _PAUSE_S:
+            if time.monotonic() - last > 0.2:  # seconds
                 read()
 
     def lift(*_: float) -> None:
         nonlocal held
-        if held:
-            held = False
-            read()
+        held = False
+        read()
 
     def restart(_: object = None) -> None:
         strokes.clear()
@@ -104,6 +102,6 @@ def draw_digit(predict: Callable[[np.ndarray], np.ndarray]) -> ipywidgets.Widget
     clear.on_click(restart)
     pad.on_client_ready(restart)
     restart()
-    columns = ([pad, clear], [line, seen], bars)
     stiff = {"flex": "0 0 auto"}  # a narrow page must not shrink the pad
-    return Explorer("Digit pad", [ipywidgets.VBox(column, layout=stiff) for column in columns])
+    columns = [ipywidgets.VBox(column, layout=stiff) for column in ([pad, clear], [line, seen], bars)]
+    return Explorer("Digit pad", columns)

@@ -1,5 +1,6 @@
 """Strokes become digits in MNIST's form, and the pad answers to a mouse: in a real browser, where there is one."""
 
+import itertools
 import os
 import subprocess
 import sys
@@ -124,7 +125,7 @@ def test_digit_drawn_with_the_mouse_is_read(lab, port):  # noqa: F811
         x, y, width = tab.wait_for(f"(c => c && {box}(c))({out}.querySelector('canvas'))")
         assert width == PAD
         mouse("Pressed", x + points[0][0], y + points[0][1])
-        for start, end in zip(points, points[1:], strict=False):
+        for start, end in itertools.pairwise(points):
             for part in np.linspace(0.1, 1, 10):
                 mouse("Moved", *np.add((x, y), (1 - part) * np.array(start) + part * np.array(end)).tolist())
         mouse("Released", x + points[-1][0], y + points[-1][1], 0)

@@ -32,7 +32,7 @@ from course_utils.models import ModelError, Notes, default_model, models_folder,
 
 ROOT = Path(web_page.__file__).resolve().parent.parent
 PICTURE = ROOT / "docs" / "pictures" / "web_page.png"
-WAIT_S = 60
+WAIT_S = 600
 READY = "document.querySelector('input[type=file]') !== null && document.querySelector('#message') !== null"
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 CHROMIUM = next((found for name in _NAMES if (found := shutil.which(name))), None)
