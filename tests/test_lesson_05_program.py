@@ -54,4 +54,4 @@ def test_program_runs_on_another_folder(layout, tmp_path, monkeypatch, capsys):
     assert namespace["photo_model"].output_shape == (None, 2)
     assert len(namespace["truth"]) == len(namespace["named"]) >= 15
     truth = namespace["Path"](namespace["file"]).parent.name
-    assert f"{truth} · measured" in capsys.readouterr().out  # the name of one file, and its probability
+    assert f"the network names the file · measured {truth}, " in capsys.readouterr().out  # the name of one file, and its probability
