@@ -1,4 +1,4 @@
-"""Section 5.6 of lesson 05, “The article's program”, runs on a folder of the learner's own when one line is changed."""
+"""Section 5.6 of lesson 05, “The article's program”, runs on another folder when its one line is changed."""
 
 import re
 
@@ -54,4 +54,6 @@ def test_program_runs_on_another_folder(layout, tmp_path, monkeypatch, capsys):
     assert namespace["photo_model"].output_shape == (None, 2)
     assert len(namespace["truth"]) == len(namespace["named"]) >= 15
     truth = namespace["Path"](namespace["file"]).parent.name
-    assert f"the network names the file · measured {truth}, " in capsys.readouterr().out  # the name of one file, and its probability
+    assert (
+        f"the network names the file · measured {truth}, " in capsys.readouterr().out
+    )  # the name of one file, and its probability
