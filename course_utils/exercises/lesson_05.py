@@ -615,6 +615,9 @@ class _ByColour:
     def __call__(self, images, training=None) -> np.ndarray:
         return self.predict(images)
 
+    def __repr__(self) -> str:  # a reply shows the call
+        return "model"
+
 
 def _fruit() -> list[tuple]:
     """Write images of one colour and different sizes, so that the way of resizing does not matter."""
