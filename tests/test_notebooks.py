@@ -15,7 +15,8 @@ from PIL import Image
 from conftest import is_compared
 
 LESSONS = build.lesson_files()
-DESCRIBED = {"00", "01", "02", "03", "06"}
+# Lessons whose figures all have alternative text; the others follow as they are written again.
+DESCRIBED = {"00", "01", "02", "03", "05", "06"}
 MACHINE_PATH = re.compile(r"(?:/(?:root|home|work|tmp|Users)/\w|[A-Z]:\\\\?\w)")
 
 

@@ -44,7 +44,7 @@ needs_chromium = pytest.mark.skipif(
 class Tab:
     """One visitor with cookies of their own, driven through Chrome's DevTools protocol."""
 
-    def __init__(self, port, address, width=1100, height=800):
+    def __init__(self, port, address, width=1100, height=800, ready=READY):
         websocket = pytest.importorskip("websocket")
         version = httpx.get(f"http://127.0.0.1:{port}/json/version").json()
         browser = websocket.create_connection(version["webSocketDebuggerUrl"], suppress_origin=True, timeout=WAIT_S)
@@ -59,7 +59,7 @@ class Tab:
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
         self.call("Emulation.setDeviceMetricsOverride", **size)
         self.call("Page.navigate", url=address)
-        self.wait_for(READY)
+        self.wait_for(ready)
 
     def call(self, method, **parameters):
         """Send a command and return its result; requests of the page that are seen meanwhile are kept."""

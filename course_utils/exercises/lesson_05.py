@@ -1,4 +1,8 @@
-"""Exercises of lesson 05: parameters by hand, causes of loss curves, early stopping, and a small CNN."""
+"""Exercises of lesson 05: parameters, causes of loss curves, early stopping, a small CNN, the name of a file."""
+
+import atexit
+import tempfile
+from pathlib import Path
 
 import numpy as np
 
@@ -238,13 +242,13 @@ def _has_four_numbers(answer) -> bool:
             lambda answer: answer["C"] == 1,
             {"A": 3, "B": 4, "C": 5, "D": 5},
             "C: even the training loss stays high. Read off the level that it approaches but never gets below; section "
-            "5.2 computed it for ten classes.",
+            "5.4 computed it for ten classes.",
         ),
         (
             lambda answer: answer["D"] == 5,
             {"A": 3, "B": 4, "C": 1, "D": 4},
             "D: the training loss goes to 0. The validation loss falls well below ln 10 first, so what is learned "
-            "there holds for new digits too; then it turns. Section 5.3 has such a pair of curves.",
+            "there holds for new digits too; then it turns. Section 5.5 has such a pair of curves.",
         ),
     ],
     hints=(
@@ -486,6 +490,15 @@ def _no_convolution():
     return network
 
 
+def _accuracy_in_words(network) -> str:
+    try:
+        accuracy = _accuracy(network)
+    except Exception:  # a network of other shapes cannot read the digits; its reply says so
+        return ""
+    bonus = " That earns the bonus: it is above 97 %." if accuracy > 0.97 else ""
+    return f"Your network reads {accuracy:.1%} of the test digits.{bonus}"
+
+
 @model(
     rules=[
         (
@@ -502,14 +515,14 @@ def _no_convolution():
         (
             lambda network: network.count_params() < 50_000,
             _hidden_layer_after_flatten,
-            "The network has 50,000 parameters or more. `model.summary()` shows where they are; section 5.1 shows "
+            "The network has 50,000 parameters or more. `model.summary()` shows where they are; section 5.3 shows "
             "which layer to suspect, and what makes the row after `Flatten` shorter.",
         ),
         (
             lambda network: max(_accuracy(network), _accuracy(network, 1 / 255)) > 0.5,
             _untrained,
             "The network guesses. Either it has not been trained, or its training went wrong: run the checks of "
-            "section 5.2.",
+            "section 5.4.",
         ),
         (
             lambda network: _loss(network) <= _loss(network, 1 / 255),
@@ -519,18 +532,18 @@ def _no_convolution():
             "in front, and train on 0…255.",
         ),
         (
-            lambda network: _accuracy(network) > 0.97,
+            lambda network: _accuracy(network) >= 0.95,
             _no_convolution,
-            "The network is small enough and has learned, but it reads no more than 97 % of the test digits. Two "
-            "things help: more varied training images (section 5.4), and a second look at where the parameters are "
-            "spent.",
+            "The network is small enough and has learned, but it reads fewer than 95 % of the test digits. Train it "
+            "longer on all training digits, or look again at where the parameters are spent.",
         ),
     ],
+    note=_accuracy_in_words,
     hints=(
         "Leave out the hidden dense layer: conv, pool, conv, pool, flatten, and at once ten outputs. Windows of 5 × 5 "
-        "leave a smaller map than windows of 3 × 3.",
-        "Move the training digits by −2, 0 or 2 pixels down and right with `np.roll`: nine copies, 31,500 images. Two "
-        "epochs on them are enough, with a cosine rate from 0.004.",
+        "leave a smaller map than windows of 3 × 3. Eight epochs as in section 5.1 are enough for 95 %.",
+        "For the bonus, move the training digits by −2, 0 or 2 pixels down and right with `np.roll`: nine copies, "
+        "31,500 images. Two epochs on them are enough, with a cosine rate from 0.004.",
     ),
     remark="Nobody keeps you from checking twenty networks on the same 1,000 digits. But the best of twenty owes part "
     "of its score to luck: choose by the validation digits.",
@@ -583,3 +596,116 @@ def _dense_only(*inside, outputs: int = 10, activation: str | None = "softmax"):
 )
 def q3():
     return "C"
+
+
+class _ByColour:
+    """A stand-in for a Keras model, quick and strict: it judges the mean colour of an image of 24 × 40 pixels."""
+
+    input_shape = (None, 24, 40, 3)
+
+    def predict(self, images, *_, **__) -> np.ndarray:
+        images = np.asarray(images, np.float64)
+        if images.shape == self.input_shape[1:]:
+            raise ValueError("this model expects a batch, (n, 24, 40, 3), but got one image: add an axis in front")
+        if images.ndim != 4 or images.shape[1:] != self.input_shape[1:]:
+            raise ValueError(f"this model expects (n, 24, 40, 3): height, width, RGB; but got {images.shape}")
+        red, green, blue = images.mean(axis=(1, 2)).T / 255
+        return _softmax(np.stack([red + green - blue - 0.5, 1.2 * (red - green), 2 * blue - red], axis=1))
+
+    def __call__(self, images, training=None) -> np.ndarray:
+        return self.predict(images)
+
+    def __repr__(self) -> str:  # a reply shows the call
+        return "model"
+
+
+def _fruit() -> list[tuple]:
+    """Write images of one colour and different sizes, so that the way of resizing does not matter."""
+    from PIL import Image
+
+    folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+    atexit.register(folder.cleanup)
+    files = []
+    colours = {"a": ((200, 40, 60), (50, 30)), "b": ((230, 200, 40), (33, 90)), "c": ((70, 40, 170), (40, 24))}
+    for name, (colour, size) in colours.items():
+        files.append(str(Path(folder.name) / f"{name}.png"))
+        Image.new("RGB", size, colour).save(files[-1])
+    return [(file, _ByColour(), ["banana", "cherry", "plum"]) for file in files]
+
+
+@function(
+    inputs=_fruit,
+    tolerance=0.01,
+    seconds=60.0,  # Keras may still have to be imported
+    hints=(
+        "`keras.utils.load_img(path, target_size=(height, width))` reads and resizes. `model.input_shape` is (None, "
+        "height, width, 3). `np.array(image)[None]` is a batch of one.",
+        "`predict` returns one row of probabilities per image. `argmax` of the row is the position of the name in "
+        "`class_names`, and of its probability in the row.",
+    ),
+    remark="This function is all that a web page or a phone needs around the model: lesson 11 puts it there.",
+)
+def name_of_file(path, model, class_names):
+    import keras
+
+    image = keras.utils.load_img(path, target_size=model.input_shape[1:3])
+    probabilities = model.predict(np.array(image)[None], verbose=0)[0]
+    best = int(probabilities.argmax())
+    return class_names[best], float(probabilities[best])
+
+
+def _read(path, scale=1.0, order=(0, 1, 2)) -> np.ndarray:
+    """Return a file as a batch for `_ByColour`."""
+    from PIL import Image
+
+    with Image.open(path) as file:
+        return np.array(file.resize((40, 24)))[None][..., list(order)] * scale
+
+
+def _name_and_probability(row, class_names) -> tuple[str, float]:
+    return class_names[int(row.argmax())], float(row.max())
+
+
+@name_of_file.mistake(
+    "You divide the pixels by 255, but the model has a `Rescaling` layer that does it again: pass 0…255."
+)
+def scaled_twice(path, model, class_names):
+    return _name_and_probability(model.predict(_read(path, 1 / 255))[0], class_names)
+
+
+@name_of_file.mistake("Red and blue are exchanged: OpenCV reads BGR, and the model has learned from RGB.")
+def blue_first(path, model, class_names):
+    return _name_and_probability(model.predict(_read(path, order=(2, 1, 0)))[0], class_names)
+
+
+@name_of_file.mistake("You return the number of the class. Look its name up in `class_names`.")
+def number_for_name(path, model, class_names):
+    row = model.predict(_read(path))[0]
+    return int(row.argmax()), float(row.max())
+
+
+@name_of_file.mistake("The probability is missing: return the name and the probability, as a tuple.")
+def name_alone(path, model, class_names):
+    return name_of_file.reference(path, model, class_names)[0]
+
+
+@name_of_file.mistake("You return the probability first. The task asks for the name, then the probability.")
+def probability_first(path, model, class_names):
+    return name_of_file.reference(path, model, class_names)[::-1]
+
+
+@name_of_file.mistake("The probability is to be between 0 and 1; you return a percentage.")
+def in_percent(path, model, class_names):
+    name, probability = name_of_file.reference(path, model, class_names)
+    return name, 100 * probability
+
+
+@name_of_file.mistake("You return all probabilities. Only that of the named class is asked for.")
+def all_probabilities(path, model, class_names):
+    row = model.predict(_read(path))[0]
+    return class_names[int(row.argmax())], row
+
+
+@name_of_file.mistake("The name is always the first of `class_names`: you look it up with the wrong number.")
+def always_the_first(path, model, class_names):
+    return class_names[0], name_of_file.reference(path, model, class_names)[1]

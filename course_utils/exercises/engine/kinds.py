@@ -234,7 +234,11 @@ class Value(Exercise):
 
 
 class Model(Value):
-    """An exercise whose answer is a Keras model. The rules are asked about a built model."""
+    """An exercise whose answer is a Keras model; rules are asked about a built one, `note` adds a line to the reply."""
+
+    def __init__(self, reference: Callable, *, note: Callable[[Any], str] | None = None, **shared: Any) -> None:
+        super().__init__(reference, **shared)
+        self.note = note
 
     def _judge(self, answer: Any) -> Feedback:
         if answer is ...:
@@ -247,7 +251,9 @@ class Model(Value):
             return Feedback("wrong", f"A Keras model is expected, but this is {short(answer)}.{remedy}")
         if not answer.built:
             return Feedback("wrong", "The shapes of this model are not known yet: begin it with `keras.Input(...)`.")
-        return self._follow_rules(answer)
+        feedback = self._follow_rules(answer)
+        line = self.note(answer) if self.note else ""
+        return Feedback(feedback.status, f"{feedback.text}\n{line}") if line else feedback
 
 
 class Function(Exercise):
