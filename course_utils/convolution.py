@@ -1,5 +1,6 @@
 """Convolution by hand and its figures, as lesson 03 derives them."""
 
+import io
 import itertools
 from collections.abc import Mapping, Sequence
 
@@ -75,13 +76,36 @@ def show_window(image: np.ndarray, row: int, column: int, kernel: np.ndarray) ->
 
 
 def _draw_numbers(axis, values: np.ndarray, title: str, colours, low: float, high: float) -> None:
-    """Draw a small array as coloured squares with its numbers written in them."""
+    """Draw a small array as coloured squares with its numbers written in them; NaN stays an empty square."""
     axis.imshow(values, cmap=colours, vmin=low, vmax=high)
     axis.set_title(title)
     axis.set_axis_off()
     for (row, column), value in np.ndenumerate(values):
+        if np.isnan(value):
+            axis.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, fc="white", ec="#BBBBBB"))
+            continue
         ink = "white" if sum(colours((value - low) / (high - low))[:3]) < 1.5 else "black"
         axis.text(column, row, f"{value:g}".replace("-", "−"), ha="center", va="center", color=ink)
+
+
+def show_walk(image: np.ndarray, kernel: np.ndarray, stops: Sequence[int]) -> None:
+    """Show a kernel at some of its stops on a small image (H, W), 0…255, and below each the feature map so far.
+
+    Stops count row by row, from 0. Raises ValueError if there is no such stop.
+    """
+    (height, width), outputs = np.shape(kernel), correlate(image, kernel)
+    if not all(0 <= stop < outputs.size for stop in stops):
+        raise ValueError(f"The stops of this kernel are 0 to {outputs.size - 1}: leave out what is not among them.")
+    _, axes = plt.subplots(2, len(stops), figsize=(3.9 * len(stops), 7), squeeze=False)
+    span = np.abs(outputs).max() * 1.6 or 1
+    for (upper, lower), stop in zip(axes.T, stops, strict=True):
+        row, column = divmod(stop, outputs.shape[1])
+        _draw_numbers(upper, np.asarray(image, float), f"stop {stop}", colormaps["gray"], 0, 255)
+        upper.add_patch(Rectangle((column - 0.5, row - 0.5), width, height, fill=False, ec=_MARK, lw=4))
+        so_far = np.where(np.arange(outputs.size).reshape(outputs.shape) <= stop, outputs, np.nan)
+        title = f"sum {outputs[row, column]:g}".replace("-", "−")
+        _draw_numbers(lower, so_far, title, colormaps["RdBu"], -span, span)
+        lower.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, ec=_MARK, lw=4))
 
 
 def show_steps(settings: Sequence[tuple[int, int, int, int]]) -> None:
@@ -108,16 +132,20 @@ def show_steps(settings: Sequence[tuple[int, int, int, int]]) -> None:
 def show_feature_maps(
     maps: Sequence[np.ndarray], titles: Sequence[str], columns: int = 4, height: float = 2.6, limit: float | None = None
 ) -> None:
-    """Show arrays (H, W) that may be negative: red below zero, white at zero, blue above.
+    """Show arrays (H, W) on one common scale, with its colour bar: red below zero, white at zero, blue above.
 
-    `limit` is the value of the full colour; by default the absolute value that one in a hundred exceeds, map by map.
-    `height` is that of a row in inches.
+    `limit` is the value of the full colour; by default the absolute value that one in a hundred exceeds. `height` is
+    that of a row in inches.
     """
     maps = [np.asarray(values) for values in maps]
     aspect = max(values.shape[1] / values.shape[0] for values in maps)
-    for axis, values in zip(image_grid(len(maps), titles, columns, height, aspect), maps, strict=True):
-        span = limit or _limit(values)
-        axis.imshow(values, cmap="RdBu", vmin=-span, vmax=span)
+    axes = image_grid(len(maps), titles, columns, height, aspect)
+    together = np.concatenate([values.ravel() for values in maps])
+    span = limit or _limit(together)
+    cmap, lowest = ("RdBu", -span) if together.min() < 0 else ("Blues", 0)
+    for axis, values in zip(axes, maps, strict=True):
+        drawn = axis.imshow(values, cmap=cmap, vmin=lowest, vmax=span)
+    axes[0].figure.colorbar(drawn, ax=list(axes), shrink=0.8, pad=0.02)
 
 
 def _limit(values: np.ndarray) -> float:
@@ -141,31 +169,46 @@ def show_receptive_fields(image: np.ndarray, fields: Mapping[str, int], centre: 
     axis.set(xlabel="column (pixels)", ylabel="row (pixels)")
 
 
+def walk_explorer(image: np.ndarray, kernel: np.ndarray) -> ipywidgets.Widget:
+    """Return a slider with a play button that moves a kernel over a small image (H, W), as `show_walk` draws it."""
+    stop = ipywidgets.IntSlider(max=correlate(image, kernel).size - 1, description="stop")
+    play = ipywidgets.Play(max=stop.max, interval=900)
+    ipywidgets.jslink((play, "value"), (stop, "value"))
+    frame = ipywidgets.Image(format="png")
+
+    def update(_change: object = None) -> None:
+        show_walk(image, kernel, [stop.value])
+        plt.gcf().savefig(buffer := io.BytesIO(), format="png")
+        plt.close()
+        frame.value = buffer.getvalue()
+
+    stop.observe(update, "value")
+    update()
+    return Explorer("Walk of the kernel", [ipywidgets.VBox([play, stop]), frame])
+
+
 def kernel_explorer(image: np.ndarray) -> ipywidgets.Widget:
     """Return nine boxes to type a 3 × 3 kernel into, with a grey uint8 image and its feature map beside them."""
     image = np.asarray(image)
     start = "left to right"
     preset = ipywidgets.Dropdown(options=list(KERNELS), value=start, description="start from")
-    rectify = ipywidgets.Checkbox(value=False, description="ReLU", indent=False)
     boxes = [ipywidgets.FloatText(value=value, layout={"width": "64px"}) for value in np.ravel(KERNELS[start])]
     response = ipywidgets.Image(format="png", width=image.shape[1])
 
     def update(_change: object = None) -> None:
-        kernel = np.reshape([box.value for box in boxes], (3, 3))
-        values = correlate(image, kernel)
-        response.value = _coloured_png(np.maximum(values, 0) if rectify.value else values)
+        response.value = _coloured_png(correlate(image, np.reshape([box.value for box in boxes], (3, 3))))
 
     def fill(change: dict) -> None:
         for box, value in zip(boxes, np.ravel(KERNELS[change["new"]]), strict=True):
             box.value = value
 
-    for control in (*boxes, rectify):
-        control.observe(update, "value")
+    for box in boxes:
+        box.observe(update, "value")
     preset.observe(fill, "value")
     update()
     grid = ipywidgets.GridBox(boxes, layout={"grid_template_columns": "repeat(3, 72px)"})
     original = ipywidgets.Image(value=cv2.imencode(".png", image)[1].tobytes(), format="png", width=image.shape[1])
-    return Explorer("Kernel explorer", [ipywidgets.VBox([preset, grid, rectify]), original, response])
+    return Explorer("Kernel explorer", [ipywidgets.VBox([preset, grid]), original, response])
 
 
 def _coloured_png(values: np.ndarray) -> bytes:

@@ -368,7 +368,7 @@ def _arithmetic(
     if expected.dtype.kind == "f" and near and np.abs(want).max() > 1 and (have == np.trunc(have)).all():
         return "The values have lost what comes after the point: were they turned into whole numbers too early?"
     modulo = (want == np.trunc(want)).all() and (off % 256 == 0).all() and have.min() >= 0 and have.max() <= 255
-    if modulo or (got.dtype == np.uint8 and _restarts(want, off, right)):
+    if modulo or (got.dtype == np.uint8 and not _only_border(right) and _restarts(want, off, right)):
         return "Values have wrapped around at 256, as `uint8` does: compute in a larger type."
     if np.ptp(have) > 0 and (np.clip(want, 0, 255) == have).all():
         return "Values outside 0…255 were cut off."
@@ -399,10 +399,15 @@ def _restarts(want: np.ndarray, off: np.ndarray, right: np.ndarray) -> bool:
     return bool(right.any() and limited.all() and not extreme and np.abs(off[~right]).mean() > 128)
 
 
+def _only_border(right: np.ndarray) -> bool:
+    """Return whether all wrong values lie in the outermost rows and columns."""
+    inside = right[(slice(1, -1),) * min(2, right.ndim)]
+    return right.ndim > 1 and inside.size > 0 and bool(inside.all())
+
+
 def _where(expected: np.ndarray, got: np.ndarray, right: np.ndarray, options: dict) -> str:
     """Say where values differ: only along the border, or how many and the first."""
-    inside = (slice(1, -1),) * min(2, right.ndim)
-    if right.ndim > 1 and right[inside].size and right[inside].all():
+    if _only_border(right):
         return "Only the border differs, everything inside is right: how do you treat the border?"
     units = "pixels" if options["image"] and right.ndim == 2 else "values"
     first = tuple(int(i) for i in np.unravel_index(np.argmin(right), right.shape))
