@@ -89,13 +89,8 @@ def _draw_numbers(axis, values: np.ndarray, title: str, colours, low: float, hig
 
 
 def show_walk(image: np.ndarray, kernel: np.ndarray, stops: Sequence[int]) -> None:
-    """Show a kernel at some of its stops on a small image (H, W), 0…255, and below each the feature map so far.
-
-    Stops count row by row, from 0. Raises ValueError if there is no such stop.
-    """
+    """Show a kernel at some of its stops, counted row by row, on a small image (H, W), and the feature map so far."""
     (height, width), outputs = np.shape(kernel), correlate(image, kernel)
-    if not all(0 <= stop < outputs.size for stop in stops):
-        raise ValueError(f"The stops of this kernel are 0 to {outputs.size - 1}: leave out what is not among them.")
     _, axes = plt.subplots(2, len(stops), figsize=(3.9 * len(stops), 7), squeeze=False)
     span = np.abs(outputs).max() * 1.6 or 1
     for (upper, lower), stop in zip(axes.T, stops, strict=True):
@@ -103,8 +98,7 @@ def show_walk(image: np.ndarray, kernel: np.ndarray, stops: Sequence[int]) -> No
         _draw_numbers(upper, np.asarray(image, float), f"stop {stop}", colormaps["gray"], 0, 255)
         upper.add_patch(Rectangle((column - 0.5, row - 0.5), width, height, fill=False, ec=_MARK, lw=4))
         so_far = np.where(np.arange(outputs.size).reshape(outputs.shape) <= stop, outputs, np.nan)
-        title = f"sum {outputs[row, column]:g}".replace("-", "−")
-        _draw_numbers(lower, so_far, title, colormaps["RdBu"], -span, span)
+        _draw_numbers(lower, so_far, f"sum {outputs[row, column]:g}".replace("-", "−"), colormaps["RdBu"], -span, span)
         lower.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, ec=_MARK, lw=4))
 
 
@@ -124,8 +118,9 @@ def show_steps(settings: Sequence[tuple[int, int, int, int]]) -> None:
         last = stops[-1]
         axis.add_patch(Rectangle((last, last), kernel, kernel, fill=False, ec=_MARK, lw=3.5, ls="--"))
         axis.set(xlim=(-0.2, total + 0.2), ylim=(total + 0.2, -0.2), aspect="equal")
-        result = f"{size}×{size} → {len(stops)}×{len(stops)}"
-        axis.set_title(f"kernel {kernel}, stride {stride}, padding {padding}\n{result}")
+        axis.set_title(
+            f"kernel {kernel}, stride {stride}, padding {padding}\n{size}×{size} → {len(stops)}×{len(stops)}"
+        )
         axis.set_axis_off()
 
 
@@ -140,9 +135,8 @@ def show_feature_maps(
     maps = [np.asarray(values) for values in maps]
     aspect = max(values.shape[1] / values.shape[0] for values in maps)
     axes = image_grid(len(maps), titles, columns, height, aspect)
-    together = np.concatenate([values.ravel() for values in maps])
-    span = limit or _limit(together)
-    cmap, lowest = ("RdBu", -span) if together.min() < 0 else ("Blues", 0)
+    span = limit or _limit(np.concatenate([values.ravel() for values in maps]))
+    cmap, lowest = ("RdBu", -span) if min(values.min() for values in maps) < 0 else ("Blues", 0)
     for axis, values in zip(axes, maps, strict=True):
         drawn = axis.imshow(values, cmap=cmap, vmin=lowest, vmax=span)
     axes[0].figure.colorbar(drawn, ax=list(axes), shrink=0.8, pad=0.02)
@@ -154,10 +148,7 @@ def _limit(values: np.ndarray) -> float:
 
 
 def show_receptive_fields(image: np.ndarray, fields: Mapping[str, int], centre: tuple[int, int]) -> None:
-    """Show on an image how much of it one value of each layer sees.
-
-    `fields` maps the name of a layer to the side of its receptive field in pixels; `centre` is (row, column).
-    """
+    """Show the receptive fields (name of a layer → side in pixels) around one position, (row, column), of an image."""
     _, axis = plt.subplots(figsize=(7.6, 5.2))
     axis.imshow(image, vmin=0, vmax=255)
     row, column = centre
@@ -189,14 +180,14 @@ def walk_explorer(image: np.ndarray, kernel: np.ndarray) -> ipywidgets.Widget:
 
 def kernel_explorer(image: np.ndarray) -> ipywidgets.Widget:
     """Return nine boxes to type a 3 × 3 kernel into, with a grey uint8 image and its feature map beside them."""
-    image = np.asarray(image)
-    start = "left to right"
-    preset = ipywidgets.Dropdown(options=list(KERNELS), value=start, description="start from")
-    boxes = [ipywidgets.FloatText(value=value, layout={"width": "64px"}) for value in np.ravel(KERNELS[start])]
+    preset = ipywidgets.Dropdown(options=list(KERNELS), value="left to right", description="start from")
+    boxes = [ipywidgets.FloatText(value=value, layout={"width": "64px"}) for value in np.ravel(KERNELS[preset.value])]
     response = ipywidgets.Image(format="png", width=image.shape[1])
 
     def update(_change: object = None) -> None:
-        response.value = _coloured_png(correlate(image, np.reshape([box.value for box in boxes], (3, 3))))
+        values = correlate(image, np.reshape([box.value for box in boxes], (3, 3)))
+        colours = colormaps["RdBu"](np.clip((values / _limit(values) + 1) / 2, 0, 1), bytes=True)
+        response.value = cv2.imencode(".png", cv2.cvtColor(colours, cv2.COLOR_RGBA2BGR))[1].tobytes()
 
     def fill(change: dict) -> None:
         for box, value in zip(boxes, np.ravel(KERNELS[change["new"]]), strict=True):
@@ -209,10 +200,3 @@ def kernel_explorer(image: np.ndarray) -> ipywidgets.Widget:
     grid = ipywidgets.GridBox(boxes, layout={"grid_template_columns": "repeat(3, 72px)"})
     original = ipywidgets.Image(value=cv2.imencode(".png", image)[1].tobytes(), format="png", width=image.shape[1])
     return Explorer("Kernel explorer", [ipywidgets.VBox([preset, grid]), original, response])
-
-
-def _coloured_png(values: np.ndarray) -> bytes:
-    """Encode values as a PNG: red below zero, white at zero, blue above."""
-    span = _limit(values)
-    colours = colormaps["RdBu"](np.clip((values / span + 1) / 2, 0, 1), bytes=True)
-    return cv2.imencode(".png", cv2.cvtColor(colours, cv2.COLOR_RGBA2BGR))[1].tobytes()

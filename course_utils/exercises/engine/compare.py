@@ -348,11 +348,10 @@ def _values(expected: np.ndarray, got: np.ndarray, options: dict) -> str | None:
         blurred = np.ptp(repaired) == 0 < np.ptp(have)  # what makes all values equal explains nothing
         if repaired is not have and not blurred and _explains(want, repaired, options["tolerance"]):
             return words
-    return (
-        _arithmetic(expected, got, want, have, right)
-        or _step(want, have, options)
-        or _where(expected, got, right, options)
-    )
+    where = _where(expected, got, right, options)
+    if where.startswith("Only the border"):  # whatever happened there, the arithmetic is right
+        return where
+    return _arithmetic(expected, got, want, have, right) or _step(want, have, options) or where
 
 
 def _arithmetic(
@@ -368,7 +367,7 @@ def _arithmetic(
     if expected.dtype.kind == "f" and near and np.abs(want).max() > 1 and (have == np.trunc(have)).all():
         return "The values have lost what comes after the point: were they turned into whole numbers too early?"
     modulo = (want == np.trunc(want)).all() and (off % 256 == 0).all() and have.min() >= 0 and have.max() <= 255
-    if modulo or (got.dtype == np.uint8 and not _only_border(right) and _restarts(want, off, right)):
+    if modulo or (got.dtype == np.uint8 and _restarts(want, off, right)):
         return "Values have wrapped around at 256, as `uint8` does: compute in a larger type."
     if np.ptp(have) > 0 and (np.clip(want, 0, 255) == have).all():
         return "Values outside 0…255 were cut off."
@@ -399,15 +398,10 @@ def _restarts(want: np.ndarray, off: np.ndarray, right: np.ndarray) -> bool:
     return bool(right.any() and limited.all() and not extreme and np.abs(off[~right]).mean() > 128)
 
 
-def _only_border(right: np.ndarray) -> bool:
-    """Return whether all wrong values lie in the outermost rows and columns."""
-    inside = right[(slice(1, -1),) * min(2, right.ndim)]
-    return right.ndim > 1 and inside.size > 0 and bool(inside.all())
-
-
 def _where(expected: np.ndarray, got: np.ndarray, right: np.ndarray, options: dict) -> str:
     """Say where values differ: only along the border, or how many and the first."""
-    if _only_border(right):
+    inside = (slice(1, -1),) * min(2, right.ndim)
+    if right.ndim > 1 and right[inside].size and right[inside].all():
         return "Only the border differs, everything inside is right: how do you treat the border?"
     units = "pixels" if options["image"] and right.ndim == 2 else "values"
     first = tuple(int(i) for i in np.unravel_index(np.argmin(right), right.shape))

@@ -63,14 +63,10 @@ def has_blank_source(function: Callable) -> bool:
     definition = tree.body[0]
     if not isinstance(definition, ast.FunctionDef):
         return False  # a lambda: its result will tell
-    allowed = [
-        node
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Subscript)
-        or (isinstance(node, ast.FunctionDef) and node is not definition)
-        or (isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "__getitem__")
-    ]
-    indices = {id(node) for outer in allowed for node in ast.walk(outer)}
+    inside = (ast.Subscript, ast.FunctionDef)
+    calls = {n for n in ast.walk(tree) if isinstance(n, ast.Call) and getattr(n.func, "attr", "") == "__getitem__"}
+    outer = {n for n in ast.walk(tree) if isinstance(n, inside) and n is not definition} | calls
+    indices = {id(node) for index in outer for node in ast.walk(index)}
     blanks = (n for n in ast.walk(tree) if isinstance(n, ast.Constant) and n.value is ... and id(n) not in indices)
     return any(blanks) or all(
         isinstance(line, ast.Pass) or (isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant))
