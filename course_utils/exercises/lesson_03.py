@@ -56,6 +56,13 @@ def drops_the_fourth(image, width):
     return pad.reference(image[..., :3] if image.ndim == 3 else image, width)
 
 
+@pad.mistake(
+    "You have reversed the order of the channels (RGB to BGR). Padding leaves the pixels themselves as they are."
+)
+def reverses_channels(image, width):
+    return pad.reference(image[..., ::-1] if image.ndim == 3 else image, width)
+
+
 @pad.mistake("You padded below and on the right only: all four sides get `width` pixels.")
 def one_side(image, width):
     return np.pad(image, [(0, width), (0, width), (0, 0)][: image.ndim])
