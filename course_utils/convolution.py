@@ -1,5 +1,6 @@
 """Convolution by hand and its figures, as lesson 03 derives them."""
 
+import io
 import itertools
 from collections.abc import Mapping, Sequence
 
@@ -75,13 +76,30 @@ def show_window(image: np.ndarray, row: int, column: int, kernel: np.ndarray) ->
 
 
 def _draw_numbers(axis, values: np.ndarray, title: str, colours, low: float, high: float) -> None:
-    """Draw a small array as coloured squares with its numbers written in them."""
+    """Draw a small array as coloured squares with its numbers written in them; NaN stays an empty square."""
     axis.imshow(values, cmap=colours, vmin=low, vmax=high)
     axis.set_title(title)
     axis.set_axis_off()
     for (row, column), value in np.ndenumerate(values):
+        if np.isnan(value):
+            axis.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, fc="white", ec="#BBBBBB"))
+            continue
         ink = "white" if sum(colours((value - low) / (high - low))[:3]) < 1.5 else "black"
         axis.text(column, row, f"{value:g}".replace("-", "−"), ha="center", va="center", color=ink)
+
+
+def show_walk(image: np.ndarray, kernel: np.ndarray, stops: Sequence[int]) -> None:
+    """Show a kernel at some of its stops, counted row by row, on a small image (H, W), and the feature map so far."""
+    (height, width), outputs = np.shape(kernel), correlate(image, kernel)
+    _, axes = plt.subplots(2, len(stops), figsize=(3.9 * len(stops), 7), squeeze=False)
+    span = np.abs(outputs).max() * 1.6 or 1
+    for (upper, lower), stop in zip(axes.T, stops, strict=True):
+        row, column = divmod(stop, outputs.shape[1])
+        _draw_numbers(upper, np.asarray(image, float), f"stop {stop}", colormaps["gray"], 0, 255)
+        upper.add_patch(Rectangle((column - 0.5, row - 0.5), width, height, fill=False, ec=_MARK, lw=4))
+        so_far = np.where(np.arange(outputs.size).reshape(outputs.shape) <= stop, outputs, np.nan)
+        _draw_numbers(lower, so_far, f"sum {outputs[row, column]:g}".replace("-", "−"), colormaps["RdBu"], -span, span)
+        lower.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, ec=_MARK, lw=4))
 
 
 def show_steps(settings: Sequence[tuple[int, int, int, int]]) -> None:
@@ -100,24 +118,28 @@ def show_steps(settings: Sequence[tuple[int, int, int, int]]) -> None:
         last = stops[-1]
         axis.add_patch(Rectangle((last, last), kernel, kernel, fill=False, ec=_MARK, lw=3.5, ls="--"))
         axis.set(xlim=(-0.2, total + 0.2), ylim=(total + 0.2, -0.2), aspect="equal")
-        result = f"{size}×{size} → {len(stops)}×{len(stops)}"
-        axis.set_title(f"kernel {kernel}, stride {stride}, padding {padding}\n{result}")
+        axis.set_title(
+            f"kernel {kernel}, stride {stride}, padding {padding}\n{size}×{size} → {len(stops)}×{len(stops)}"
+        )
         axis.set_axis_off()
 
 
 def show_feature_maps(
     maps: Sequence[np.ndarray], titles: Sequence[str], columns: int = 4, height: float = 2.6, limit: float | None = None
 ) -> None:
-    """Show arrays (H, W) that may be negative: red below zero, white at zero, blue above.
+    """Show arrays (H, W) on one common scale, with its colour bar: red below zero, white at zero, blue above.
 
-    `limit` is the value of the full colour; by default the absolute value that one in a hundred exceeds, map by map.
-    `height` is that of a row in inches.
+    `limit` is the value of the full colour; by default the absolute value that one in a hundred exceeds. `height` is
+    that of a row in inches.
     """
     maps = [np.asarray(values) for values in maps]
     aspect = max(values.shape[1] / values.shape[0] for values in maps)
-    for axis, values in zip(image_grid(len(maps), titles, columns, height, aspect), maps, strict=True):
-        span = limit or _limit(values)
-        axis.imshow(values, cmap="RdBu", vmin=-span, vmax=span)
+    axes = image_grid(len(maps), titles, columns, height, aspect)
+    span = limit or _limit(np.concatenate([values.ravel() for values in maps]))
+    cmap, lowest = ("RdBu", -span) if min(values.min() for values in maps) < 0 else ("Blues", 0)
+    for axis, values in zip(axes, maps, strict=True):
+        drawn = axis.imshow(values, cmap=cmap, vmin=lowest, vmax=span)
+    axes[0].figure.colorbar(drawn, ax=list(axes), shrink=0.8, pad=0.02)
 
 
 def _limit(values: np.ndarray) -> float:
@@ -126,10 +148,7 @@ def _limit(values: np.ndarray) -> float:
 
 
 def show_receptive_fields(image: np.ndarray, fields: Mapping[str, int], centre: tuple[int, int]) -> None:
-    """Show on an image how much of it one value of each layer sees.
-
-    `fields` maps the name of a layer to the side of its receptive field in pixels; `centre` is (row, column).
-    """
+    """Show the receptive fields (name of a layer → side in pixels) around one position, (row, column), of an image."""
     _, axis = plt.subplots(figsize=(7.6, 5.2))
     axis.imshow(image, vmin=0, vmax=255)
     row, column = centre
@@ -141,35 +160,43 @@ def show_receptive_fields(image: np.ndarray, fields: Mapping[str, int], centre: 
     axis.set(xlabel="column (pixels)", ylabel="row (pixels)")
 
 
+def walk_explorer(image: np.ndarray, kernel: np.ndarray) -> ipywidgets.Widget:
+    """Return a slider with a play button that moves a kernel over a small image (H, W), as `show_walk` draws it."""
+    stop = ipywidgets.IntSlider(max=correlate(image, kernel).size - 1, description="stop")
+    play = ipywidgets.Play(max=stop.max, interval=900)
+    ipywidgets.jslink((play, "value"), (stop, "value"))
+    frame = ipywidgets.Image(format="png")
+
+    def update(_change: object = None) -> None:
+        show_walk(image, kernel, [stop.value])
+        plt.gcf().savefig(buffer := io.BytesIO(), format="png")
+        plt.close()
+        frame.value = buffer.getvalue()
+
+    stop.observe(update, "value")
+    update()
+    return Explorer("Walk of the kernel", [ipywidgets.VBox([play, stop]), frame])
+
+
 def kernel_explorer(image: np.ndarray) -> ipywidgets.Widget:
     """Return nine boxes to type a 3 × 3 kernel into, with a grey uint8 image and its feature map beside them."""
-    image = np.asarray(image)
-    start = "left to right"
-    preset = ipywidgets.Dropdown(options=list(KERNELS), value=start, description="start from")
-    rectify = ipywidgets.Checkbox(value=False, description="ReLU", indent=False)
-    boxes = [ipywidgets.FloatText(value=value, layout={"width": "64px"}) for value in np.ravel(KERNELS[start])]
+    preset = ipywidgets.Dropdown(options=list(KERNELS), value="left to right", description="start from")
+    boxes = [ipywidgets.FloatText(value=value, layout={"width": "64px"}) for value in np.ravel(KERNELS[preset.value])]
     response = ipywidgets.Image(format="png", width=image.shape[1])
 
     def update(_change: object = None) -> None:
-        kernel = np.reshape([box.value for box in boxes], (3, 3))
-        values = correlate(image, kernel)
-        response.value = _coloured_png(np.maximum(values, 0) if rectify.value else values)
+        values = correlate(image, np.reshape([box.value for box in boxes], (3, 3)))
+        colours = colormaps["RdBu"](np.clip((values / _limit(values) + 1) / 2, 0, 1), bytes=True)
+        response.value = cv2.imencode(".png", cv2.cvtColor(colours, cv2.COLOR_RGBA2BGR))[1].tobytes()
 
     def fill(change: dict) -> None:
         for box, value in zip(boxes, np.ravel(KERNELS[change["new"]]), strict=True):
             box.value = value
 
-    for control in (*boxes, rectify):
-        control.observe(update, "value")
+    for box in boxes:
+        box.observe(update, "value")
     preset.observe(fill, "value")
     update()
     grid = ipywidgets.GridBox(boxes, layout={"grid_template_columns": "repeat(3, 72px)"})
     original = ipywidgets.Image(value=cv2.imencode(".png", image)[1].tobytes(), format="png", width=image.shape[1])
-    return Explorer("Kernel explorer", [ipywidgets.VBox([preset, grid, rectify]), original, response])
-
-
-def _coloured_png(values: np.ndarray) -> bytes:
-    """Encode values as a PNG: red below zero, white at zero, blue above."""
-    span = _limit(values)
-    colours = colormaps["RdBu"](np.clip((values / span + 1) / 2, 0, 1), bytes=True)
-    return cv2.imencode(".png", cv2.cvtColor(colours, cv2.COLOR_RGBA2BGR))[1].tobytes()
+    return Explorer("Kernel explorer", [ipywidgets.VBox([preset, grid]), original, response])

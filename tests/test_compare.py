@@ -168,6 +168,7 @@ WRONG = [
     (SQUARE, SQUARE - 7, "Every value is too small by 7."),
     (SQUARE, SQUARE * 9, "Every value is 9 times what it should be."),
     (GREY, np.pad(GREY[1:-1, 1:-1], 1), "Only the border differs"),
+    (np.pad(GREY, 1), np.pad(GREY, 1, constant_values=250).astype("uint8"), "Only the border differs"),
     (np.pad(GREY, 1), np.pad(GREY, 1, constant_values=255), "Only the border differs"),
     (GREY, 255 - GREY, "Black and white are exchanged."),
     (1, np.array([True]), "A number is expected, got [True]"),

@@ -19,9 +19,9 @@ def closed_figures():
 def test_correlate_by_hand_without_flipping():
     image = np.array([[1, 2, 3], [4, 5, 6], [7, 8, 9]], np.uint8)
     # Upper left window: 1·1 + 2·10 + 4·100 + 5·1000; flipped it would be 1·1000 + 2·100 + 4·10 + 5.
-    answers = correlate(image, np.array([[1, 10], [100, 1000]]))
-    assert answers.tolist() == [[5421, 6532], [8754, 9865]]
-    assert answers.dtype == np.float64
+    outputs = correlate(image, np.array([[1, 10], [100, 1000]]))
+    assert outputs.tolist() == [[5421, 6532], [8754, 9865]]
+    assert outputs.dtype == np.float64
 
 
 def test_correlate_does_not_wrap_uint8():
@@ -86,6 +86,25 @@ def test_show_window_refuses_places_outside(row, column):
         convolution.show_window(np.zeros((5, 5)), row, column, np.ones((3, 3)))
 
 
+def test_show_walk_fills_the_map_stop_by_stop():
+    image = np.arange(12).reshape(3, 4)
+    convolution.show_walk(image, np.array([[-1, 1], [0, 2]]), [0, 4])
+    first, second = plt.gcf().axes[:2], plt.gcf().axes[2:]
+    assert len(texts(first[0])) == 12 and first[0].get_title() == "stop 0"
+    lower = [axis for axis in (*first, *second) if axis.get_title().startswith("sum")]
+    assert [axis.get_title() for axis in lower] == ["sum 11", "sum 21"]  # 1 − 0 + 2·5, and 6 − 5 + 2·10
+    assert texts(lower[0]) == ["11"] and texts(lower[1]) == ["11", "13", "15", "19", "21"]
+
+
+def test_walk_explorer_moves_and_leaves_no_figure():
+    explorer = convolution.walk_explorer(np.arange(16).reshape(4, 4), np.ones((3, 3)))
+    (_, slider), frame = explorer.children[0].children, explorer.children[1]
+    before = frame.value
+    slider.value = 3
+    assert slider.max == 3 and frame.value != before and not plt.get_fignums()
+    assert explorer._repr_mimebundle_()["text/plain"] == "Walk of the kernel: run this cell to use it."
+
+
 def test_show_steps_marks_each_stop():
     convolution.show_steps([(6, 3, 1, 0), (6, 3, 2, 1)])
     first, second = plt.gcf().axes
@@ -95,21 +114,22 @@ def test_show_steps_marks_each_stop():
     assert stops == {(x, y) for x in (0.5, 2.5, 4.5) for y in (0.5, 2.5, 4.5)}
 
 
-def test_show_maps_puts_zero_in_the_middle():
-    convolution.show_feature_maps(
-        [np.array([[-3.0, 1.0]]), np.zeros((2, 2)), np.ones((1, 1))], ["a", "b", "c"], columns=2
-    )
-    axes = plt.gcf().axes
-    limits = [axis.images[0].get_clim() for axis in axes[:3]]
-    assert limits[0] == pytest.approx((-2.98, 2.98))  # 99 % of the way from 1 to 3
-    assert limits[1] == (-1, 1)  # a map of zeros is white, not an error
-    assert [axis.get_title() for axis in axes[:3]] == ["a", "b", "c"]
-    assert len(axes) == 4 and not axes[3].images
+def test_show_maps_puts_zero_in_the_middle_of_one_scale():
+    convolution.show_feature_maps([np.array([[-3.0, 1.0]]), np.zeros((2, 2))], ["a", "b"], columns=2)
+    left, right, bar = plt.gcf().axes
+    assert left.images[0].get_clim() == right.images[0].get_clim() == pytest.approx((-2.9, 2.9))  # nearly 3, of six
+    assert [left.get_title(), right.get_title()] == ["a", "b"]
+    assert bar.get_ylim() == pytest.approx((-2.9, 2.9))
+
+
+def test_show_maps_of_zeros_are_white():
+    convolution.show_feature_maps([np.zeros((2, 2))], ["a"])
+    assert plt.gcf().axes[0].images[0].get_clim() == (0, 1)
 
 
 def test_show_maps_with_one_limit_for_all():
-    convolution.show_feature_maps([np.ones((2, 2)), np.zeros((2, 2))], ["a", "b"], limit=7)
-    assert {axis.images[0].get_clim() for axis in plt.gcf().axes} == {(-7, 7)}
+    convolution.show_feature_maps([-np.ones((2, 2)), np.zeros((2, 2))], ["a", "b"], limit=7)
+    assert {axis.images[0].get_clim() for axis in plt.gcf().axes[:2]} == {(-7, 7)}
 
 
 def test_show_receptive_fields_centres_each_square():
@@ -123,8 +143,8 @@ def test_show_receptive_fields_centres_each_square():
 
 def parts(explorer):
     controls, original, response = explorer.children
-    preset, grid, rectify = controls.children
-    return preset, grid.children, rectify, original, response
+    preset, grid = controls.children
+    return preset, grid.children, original, response
 
 
 def pixels(image):
@@ -134,18 +154,15 @@ def pixels(image):
 def test_kernel_explorer_agrees_with_correlate():
     image = np.zeros((6, 8), np.uint8)
     image[:, 4:] = 100  # brighter to the right
-    preset, boxes, rectify, original, response = parts(convolution.kernel_explorer(image))
+    preset, boxes, original, response = parts(convolution.kernel_explorer(image))
     assert np.array_equal(pixels(original)[..., 0], image)
     assert pixels(response).shape == (4, 6, 3)
     red, _, blue = pixels(response)[0, 2]
-    assert blue > red + 50  # an answer above zero
+    assert blue > red + 50  # an output above zero
     for box in boxes:
         box.value = -box.value
     red, _, blue = pixels(response)[0, 2]
     assert red > blue + 50  # below zero
-    rectify.value = True
-    assert pixels(response)[0, 2].min() > 240  # cut off at zero: white
-    rectify.value = False
     preset.value = "top to bottom"
     assert [box.value for box in boxes] == [-1, -2, -1, 0, 0, 0, 1, 2, 1]
     assert pixels(response).min() > 240  # nothing changes downwards

@@ -131,6 +131,12 @@ def with_an_index(image, width):
     return np.pad(image[..., None], ((width, width), (width, width), (0, 0)))[..., 0]
 
 
+def with_a_stub_inside(image, width):
+    def later(): ...
+
+    return np.pad(image.__getitem__(...), width)
+
+
 def adds_to_a_blank(image, width):
     padding = dict(width=...)["width"]
     return padding + 1
@@ -152,6 +158,10 @@ def one_argument(image):
 @pytest.mark.parametrize("blank", [..., unfinished, half_finished, stub, adds_to_a_blank, lambda image, width: ...])
 def test_blank_function_is_not_attempted(blank):
     assert said(pad, blank) == "○ Not attempted. Replace each `...` with your answer and run the cell again."
+
+
+def test_stub_inside_a_function_is_no_blank():
+    assert pad.judge(with_a_stub_inside).status != "not attempted"
 
 
 def test_blank_found_by_running_is_not_attempted():

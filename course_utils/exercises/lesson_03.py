@@ -40,6 +40,29 @@ def pads_channels(image, width):
     return np.pad(image, width)
 
 
+@pad.mistake(
+    "Your function takes an image for grey unless it has exactly three channels. Some have four (RGBA, with "
+    "transparency): ask for the number of axes, `image.ndim`."
+)
+def only_three_channels(image, width):
+    colour = image.ndim == 3 and image.shape[2] == 3
+    return np.pad(image, [(width, width), (width, width), (0, 0)] if colour else width)
+
+
+@pad.mistake(
+    "The image has four channels (RGBA), and the last one got lost. Channels, however many there are, stay as they are."
+)
+def drops_the_fourth(image, width):
+    return pad.reference(image[..., :3] if image.ndim == 3 else image, width)
+
+
+@pad.mistake(
+    "You have reversed the order of the channels (RGB to BGR). Padding leaves the pixels themselves as they are."
+)
+def reverses_channels(image, width):
+    return pad.reference(image[..., ::-1] if image.ndim == 3 else image, width)
+
+
 @pad.mistake("You padded below and on the right only: all four sides get `width` pixels.")
 def one_side(image, width):
     return np.pad(image, [(0, width), (0, width), (0, 0)][: image.ndim])
@@ -86,22 +109,36 @@ def as_floats(image, width):
     ),
     remark="Pooling obeys the same formula: its block is the kernel, and the stride is usually as large.",
 )
-def side_after(n, tower):
-    for kernel, stride, padding in tower:
+def side_after(n, stack):
+    for kernel, stride, padding in stack:
         n = (n + 2 * padding - kernel) // stride + 1
     return n
 
 
 @side_after.mistake("You count the padding once, but it is added on both sides of the image.")
-def padding_once(n, tower):
-    for kernel, stride, padding in tower:
+def padding_once(n, stack):
+    for kernel, stride, padding in stack:
         n = (n + padding - kernel) // stride + 1
     return n
 
 
+@side_after.mistake("You have exchanged kernel and stride: each layer is listed as (kernel, stride, padding).")
+def kernel_and_stride_exchanged(n, stack):
+    for stride, kernel, padding in stack:
+        n = (n + 2 * padding - kernel) // stride + 1
+    return n
+
+
+@side_after.mistake("You have exchanged stride and padding: each layer is listed as (kernel, stride, padding).")
+def stride_and_padding_exchanged(n, stack):
+    for kernel, padding, stride in stack:
+        n = (n + 2 * padding - kernel) // max(stride, 1) + 1
+    return n
+
+
 @side_after.mistake("You count the steps between the windows, not the windows: the first one needs no step.")
-def steps_only(n, tower):
-    for kernel, stride, padding in tower:
+def steps_only(n, stack):
+    for kernel, stride, padding in stack:
         n = (n + 2 * padding - kernel) // stride
     return n
 
@@ -109,15 +146,15 @@ def steps_only(n, tower):
 @side_after.mistake(
     "You round up, as if a last window could hang over the edge. A window has to fit: what is left over is not used."
 )
-def rounds_up(n, tower):
-    for kernel, stride, padding in tower:
+def rounds_up(n, stack):
+    for kernel, stride, padding in stack:
         n = -(-(n + 2 * padding - kernel) // stride) + 1
     return n
 
 
 @side_after.mistake("You round to the nearest whole number: 3.5 becomes 4. What is left over is not used: round down.")
-def rounds_to_nearest(n, tower):
-    for kernel, stride, padding in tower:
+def rounds_to_nearest(n, stack):
+    for kernel, stride, padding in stack:
         n = round((n + 2 * padding - kernel) / stride + 1)
     return n
 
@@ -126,8 +163,8 @@ def rounds_to_nearest(n, tower):
     "You round the number of steps to the nearest whole number: 111.5 becomes 112. What is left over is not used: "
     "round down."
 )
-def rounds_steps_to_nearest(n, tower):
-    for kernel, stride, padding in tower:
+def rounds_steps_to_nearest(n, stack):
+    for kernel, stride, padding in stack:
         n = round((n + 2 * padding - kernel) / stride) + 1
     return n
 
@@ -136,22 +173,22 @@ def rounds_steps_to_nearest(n, tower):
     "You divide with `/` and never round: this is no whole number of windows. What is left over after the last whole "
     "step is not used."
 )
-def never_rounds(n, tower):
-    for kernel, stride, padding in tower:
+def never_rounds(n, stack):
+    for kernel, stride, padding in stack:
         n = (n + 2 * padding - kernel) / stride + 1
     return n
 
 
 @side_after.mistake("Every layer of yours reads the first image: a layer has to read what the layer before it left.")
-def all_from_the_photo(n, tower):
-    for kernel, stride, padding in tower:
+def all_from_the_photo(n, stack):
+    for kernel, stride, padding in stack:
         side = (n + 2 * padding - kernel) // stride + 1
     return side
 
 
 @side_after.mistake("Only the first layer counts in your answer: is `return` inside the loop?")
-def first_only(n, tower):
-    kernel, stride, padding = tower[0]
+def first_only(n, stack):
+    kernel, stride, padding = stack[0]
     return (n + 2 * padding - kernel) // stride + 1
 
 
@@ -164,6 +201,84 @@ def first_only(n, tower):
 )
 def q1():
     return "C"
+
+
+_MAX, _MEAN = [[7, 6], [8, 9]], [[4, 3.25], [4, 5]]
+
+
+def _are_two_maps(maps) -> bool:
+    return np.shape(maps) == (2, 2, 2)
+
+
+def _same(values, expected) -> bool:
+    return np.allclose(np.asarray(values, float), expected)
+
+
+@value(
+    mistakes=[
+        (
+            (_MEAN, _MAX),
+            "The two maps are exchanged: first the one after max pooling, then the one after mean pooling.",
+        ),
+        ((_MEAN, _MEAN), "Both are means. Max pooling keeps the largest of the four values of a block."),
+        ((_MAX, _MAX), "Both are maxima. Mean pooling adds the four values of a block and divides by 4."),
+        (
+            (_MAX, [[16, 13], [16, 20]]),
+            "The maxima are right; your means are sums. Divide each by the four values of its block.",
+        ),
+        (
+            (_MAX, [[4, 3], [4, 5]]),
+            "The maxima are right; your means are rounded down. Feature maps hold fractions: 13 / 4 is 3.25.",
+        ),
+        (
+            ([[7, 8], [6, 9]], [[4, 4], [3.25, 5]]),
+            "Rows and columns are exchanged: the upper right block belongs at the upper right.",
+        ),
+        (
+            ([[1, 2], [8, 9]], [[1, 2], [8, 9]]),
+            "You kept the upper left value of each block. That is a stride of 2 without pooling.",
+        ),
+    ],
+    rules=[
+        (
+            lambda maps: len(maps) == 2,
+            7,
+            "The answer has two parts: the map after max pooling and the one after mean pooling.",
+        ),
+        (
+            lambda maps: np.ndim(maps[0]) != 1 or len(maps[0]) != 4,
+            ([7, 6, 8, 9], [4, 3.25, 4, 5]),
+            "Your maps are flat lists. Pooling keeps rows and columns: two rows of two numbers each, [[a, b], [c, d]].",
+        ),
+        (
+            lambda maps: np.shape(maps[0]) != (3, 3),
+            ([[7, 7, 6], [8, 9, 9], [8, 9, 9]], [[4, 4.5, 3.25], [4.5, 5, 6], [4, 4, 5]]),
+            "A map of 3 × 3 has blocks that overlap: you moved by 1. The blocks of this pooling lie side by side, with "
+            "a stride of 2.",
+        ),
+        (_are_two_maps, ([[7, 6]], [[4, 3.25]]), "Two maps are expected, each of two rows with two numbers."),
+        (
+            lambda maps: _same(maps[0], _MAX),
+            ([[7, 6], [8, 5]], _MEAN),
+            "The map after max pooling is not right: take the largest value of each 2 × 2 block.",
+        ),
+        (
+            lambda maps: _same(maps[1], _MEAN),
+            (_MAX, [[4, 3.25], [4, 4]]),
+            "The maxima are right, the means are not: add the four values of each 2 × 2 block and divide by 4.",
+        ),
+    ],
+    hints=(
+        "Draw a line between the second and the third column, and one between the second and the third row.",
+        "The upper left block holds 1, 5, 3 and 7: the largest is 7, the mean is 16 / 4.",
+    ),
+    remark="With the maximum the lower blocks, 8 and 9, look alike; the mean tells the block with one strong value "
+    "(8, 0, 4, 4) from the one that is strong nearly everywhere.",
+)
+def pooled():
+    after_max = [[7, 6], [8, 9]]
+    after_mean = [[4, 3.25], [4, 5]]
+    return after_max, after_mean
 
 
 def _are_four_numbers(ways) -> bool:
@@ -239,7 +354,7 @@ def _are_four_numbers(ways) -> bool:
     remark="What pooling tolerates depends on where in its block a feature lies: here 3 pixels upwards, none "
     "downwards.",
 )
-def forgiven():
+def tolerated():
     left, right = 10 - 8, 11 - 10
     up, down = 7 - 4, 7 - 7
     return left, right, up, down
@@ -306,6 +421,28 @@ def wraps(image, kernel):
     return np.abs(cv2.filter2D(image, cv2.CV_64F, kernel)).astype(np.int64).astype(np.uint8)
 
 
+@rims.mistake(
+    "Inside everything is right, but at the border you padded with zeros, which makes an edge that is not there. "
+    "`filter2D` mirrors the image there unless you tell it otherwise."
+)
+def zeros_around(image, kernel):
+    import cv2
+
+    strength = np.abs(cv2.filter2D(image, cv2.CV_64F, kernel, borderType=cv2.BORDER_CONSTANT))
+    return np.minimum(strength, 255).astype(np.uint8)
+
+
+@rims.mistake(
+    "Inside everything is right, but at the border you repeated the outermost pixels. `filter2D` mirrors the image "
+    "there (`BORDER_REFLECT_101`)."
+)
+def border_repeated(image, kernel):
+    import cv2
+
+    strength = np.abs(cv2.filter2D(image, cv2.CV_64F, kernel, borderType=cv2.BORDER_REPLICATE))
+    return np.minimum(strength, 255).astype(np.uint8)
+
+
 @rims.mistake("You convert to `uint8` before you take the absolute value: −88 becomes 168.")
 def converts_first(image, kernel):
     import cv2
@@ -352,6 +489,17 @@ def stretches(image, kernel):
 )
 def q3():
     return "A"
+
+
+@quiz(
+    because="Each step overshoots the lowest point by more than the one before, as with 1.05 in section 3.8. A smaller "
+    "learning rate makes smaller steps.",
+    hints=("Section 3.8 shows three learning rates. With which of them does the loss grow?",),
+    A="More steps in the wrong direction do not help: once the loss is `nan`, so are the weights.",
+    C="Random gradients make the loss jitter. A loss that grows with every step overshoots, whatever the batch is.",
+)
+def q4():
+    return "B"
 
 
 # Boxes around the six coins of the third row: top, left, bottom, right; measured on the photo, to about 2 pixels.

@@ -348,11 +348,10 @@ def _values(expected: np.ndarray, got: np.ndarray, options: dict) -> str | None:
         blurred = np.ptp(repaired) == 0 < np.ptp(have)  # what makes all values equal explains nothing
         if repaired is not have and not blurred and _explains(want, repaired, options["tolerance"]):
             return words
-    return (
-        _arithmetic(expected, got, want, have, right)
-        or _step(want, have, options)
-        or _where(expected, got, right, options)
-    )
+    where = _where(expected, got, right, options)
+    if where.startswith("Only the border"):  # whatever happened there, the arithmetic is right
+        return where
+    return _arithmetic(expected, got, want, have, right) or _step(want, have, options) or where
 
 
 def _arithmetic(

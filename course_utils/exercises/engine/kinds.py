@@ -55,7 +55,7 @@ def has_blank(answer: Any, depth: int = 5) -> bool:
 
 
 def has_blank_source(function: Callable) -> bool:
-    """Return whether a function still has a ``...`` to replace (not inside an index), or no body at all."""
+    """Return whether a function still has a ``...`` to replace (no index, no stub inside it), or no body at all."""
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
     except (OSError, TypeError, SyntaxError, ValueError):
@@ -63,7 +63,10 @@ def has_blank_source(function: Callable) -> bool:
     definition = tree.body[0]
     if not isinstance(definition, ast.FunctionDef):
         return False  # a lambda: its result will tell
-    indices = {id(node) for index in ast.walk(tree) if isinstance(index, ast.Subscript) for node in ast.walk(index)}
+    inside = (ast.Subscript, ast.FunctionDef)
+    calls = {n for n in ast.walk(tree) if isinstance(n, ast.Call) and getattr(n.func, "attr", "") == "__getitem__"}
+    outer = {n for n in ast.walk(tree) if isinstance(n, inside) and n is not definition} | calls
+    indices = {id(node) for index in outer for node in ast.walk(index)}
     blanks = (n for n in ast.walk(tree) if isinstance(n, ast.Constant) and n.value is ... and id(n) not in indices)
     return any(blanks) or all(
         isinstance(line, ast.Pass) or (isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant))
