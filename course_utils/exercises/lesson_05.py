@@ -113,11 +113,11 @@ def parameters():
 
 
 @quiz(
-    because="ln 50 = 3.91. A network that knows nothing gives each of 50 classes 2 %, and −ln 0.02 is just that.",
+    because="A network that knows nothing gives each of 50 classes 2 %, and −ln 0.02 = ln 50 = 3.91.",
     hints=("What probability does a network that knows nothing give to each of 50 classes?",),
     A="2.30 is ln 10: it belongs to ten classes. With more classes, a network that knows nothing gives less to each.",
     C="A network that knows nothing has a loss of about 3.9 on each single image, so the mean of 32 is enough.",
-    D="A network cannot be sure and wrong for having many classes. Sure and wrong would show as a loss above ln K.",
+    D="Many classes do not make a network sure. One that is sure and wrong has a loss above ln K: here, above 3.91.",
 )
 def q1():
     return "B"
@@ -194,7 +194,7 @@ def _has_four_numbers(answer) -> bool:
         (
             _has_four_numbers,
             [3, 4, 1, 5],
-            'A dictionary is expected with a number from 1 to 6 for each of "A", "B", "C" and "D".',
+            'A dictionary is expected with a number from 1 to 6, without quotes, for each of "A", "B", "C" and "D".',
         ),
         (
             lambda answer: 6 not in answer.values(),
@@ -304,6 +304,18 @@ def keeps_the_last(losses, patience):
 )
 def swapped(losses, patience):
     return early_stopping.reference(losses, patience)[::-1]
+
+
+@early_stopping.mistake("Your training never stops early: all epochs run, whatever `patience` is.")
+def never_stops(losses, patience):
+    return len(losses), losses.index(min(losses)) + 1
+
+
+@early_stopping.mistake(
+    "You stop one epoch too soon: with patience 3 the third epoch in a row without a new lowest loss is the last."
+)
+def stops_sooner(losses, patience):
+    return early_stopping.reference(losses, patience - 1)
 
 
 @early_stopping.mistake(
@@ -418,7 +430,8 @@ def equal_is_a_record(losses, patience):
 @quiz(
     because="Evaluate the training digits after training, without dropout and shifts, and the order is the usual one.",
     hints=("On which images, and with which layers switched on, is each of the two numbers measured?",),
-    A="A leak would raise the validation score, but nothing here points to one: the other number is low, for a reason.",
+    A="A leak would raise the validation score. Here the training score is the one that is too low: on which images is "
+    "it measured?",
     C="Underfitting shows when a network does poorly on the training images without shifts and dropout. Was this "
     "measured?",
 )
@@ -667,7 +680,7 @@ def _name_and_probability(row, class_names) -> tuple[str, float]:
 
 
 @name_of_file.mistake(
-    "You divide the pixels by 255, but the model has a `Rescaling` layer that does it again: pass 0…255."
+    "The model gets pixels between 0 and 1, but it has a `Rescaling` layer that divides by 255: pass 0…255."
 )
 def scaled_twice(path, model, class_names):
     return _name_and_probability(model.predict(_read(path, 1 / 255))[0], class_names)
