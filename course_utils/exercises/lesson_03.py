@@ -63,6 +63,11 @@ def reverses_channels(image, width):
     return pad.reference(image[..., ::-1] if image.ndim == 3 else image, width)
 
 
+@pad.mistake("You padded above and on the left only: all four sides get `width` pixels.")
+def upper_left_only(image, width):
+    return np.pad(image, [(width, 0), (width, 0), (0, 0)][: image.ndim])
+
+
 @pad.mistake("You padded below and on the right only: all four sides get `width` pixels.")
 def one_side(image, width):
     return np.pad(image, [(0, width), (0, width), (0, 0)][: image.ndim])
@@ -74,6 +79,24 @@ def one_side(image, width):
 )
 def mirrors(image, width):
     return np.pad(image, [(width, width), (width, width), (0, 0)][: image.ndim], mode="reflect")
+
+
+@pad.mistake(
+    "You repeated the outermost pixels of the image. The new pixels are to be black: 0, whatever is beside them."
+)
+def repeats(image, width):
+    return np.pad(image, [(width, width), (width, width), (0, 0)][: image.ndim], mode="edge")
+
+
+@pad.mistake(
+    "You blackened the outermost pixels of the image itself. The black pixels come in addition: height and width grow "
+    "by 2 · `width`."
+)
+def blackens_its_own(image, width):
+    framed = image.copy()
+    framed[:width] = framed[image.shape[0] - width :] = 0
+    framed[:, :width] = framed[:, image.shape[1] - width :] = 0
+    return framed
 
 
 @pad.mistake(
@@ -97,8 +120,8 @@ def as_floats(image, width):
 
 @function(
     inputs=lambda: [
+        (6, [(3, 2, 1)]),  # first one with padding: exchanged with a stride, a padding of 0 divides by zero
         (6, [(3, 1, 0)]),
-        (6, [(3, 2, 1)]),
         (28, [(3, 1, 0), (2, 2, 0)]),
         (224, [(7, 2, 3), (3, 2, 1), (3, 1, 1)]),
         (224, [(11, 4, 2), (3, 2, 0)]),  # 54.25 steps: to the nearest is not the same as up
@@ -122,6 +145,36 @@ def padding_once(n, stack):
     return n
 
 
+@side_after.mistake("You leave out the padding, which makes the image larger by `padding` on each side.")
+def no_padding(n, stack):
+    for kernel, stride, _ in stack:
+        n = (n - kernel) // stride + 1
+    return n
+
+
+@side_after.mistake("You leave out the stride: divide what the first window leaves by it, and round down.")
+def no_stride(n, stack):
+    for kernel, _, padding in stack:
+        n = n + 2 * padding - kernel + 1
+    return n
+
+
+@side_after.mistake(
+    "Brackets are missing: `//` is computed before `+` and `-`, so only the kernel is divided by the stride."
+)
+def no_brackets(n, stack):
+    for kernel, stride, padding in stack:
+        n = n + 2 * padding - kernel // stride + 1
+    return n
+
+
+@side_after.mistake("You have exchanged kernel and padding: each layer is listed as (kernel, stride, padding).")
+def kernel_and_padding_exchanged(n, stack):
+    for padding, stride, kernel in stack:
+        n = (n + 2 * padding - kernel) // stride + 1
+    return n
+
+
 @side_after.mistake("You have exchanged kernel and stride: each layer is listed as (kernel, stride, padding).")
 def kernel_and_stride_exchanged(n, stack):
     for stride, kernel, padding in stack:
@@ -132,7 +185,7 @@ def kernel_and_stride_exchanged(n, stack):
 @side_after.mistake("You have exchanged stride and padding: each layer is listed as (kernel, stride, padding).")
 def stride_and_padding_exchanged(n, stack):
     for kernel, padding, stride in stack:
-        n = (n + 2 * padding - kernel) // max(stride, 1) + 1
+        n = (n + 2 * padding - kernel) // stride + 1
     return n
 
 
@@ -197,7 +250,7 @@ def first_only(n, stack):
     hints=("How many slices has one kernel of this layer?",),
     A="This is (3·3 + 1) · 128, as if a kernel were flat. It has a slice for each of the 64 maps that it reads.",
     B="This is 3·3·64·128: you left out the biases, one for each kernel.",
-    D="The kernel slides: the same numbers serve at every position, be it one of a thousand or of a million.",
+    D="The kernel slides: the same numbers serve at every position, so a larger photo needs no more of them.",
 )
 def q1():
     return "C"
@@ -298,8 +351,8 @@ def _are_four_numbers(ways) -> bool:
         ),
         (
             (3, 0, 2, 1),
-            "You took 7 for the column and 10 for the row. The row comes first, and it counts downwards: moving left "
-            "or right changes the column.",
+            "Rows and columns are exchanged. The pixel lies in row 7 and column 10: moving left or right changes the "
+            "column, moving up or down the row.",
         ),
         (
             (1, 2, 2, 1),
@@ -312,6 +365,10 @@ def _are_four_numbers(ways) -> bool:
         (
             (1, 2, 3, 0),
             "Left and right are exchanged. A pixel that moves left gets a smaller column number.",
+        ),
+        (
+            (1, 2, 0, 3),
+            "Both pairs are exchanged: moving left or up makes the number of the column or row smaller.",
         ),
         (
             (2, 2, 2, 2),
@@ -361,11 +418,12 @@ def tolerated():
 
 
 @quiz(
-    because="To flip in both directions is a half turn. A kernel that a half turn leaves as it is cannot tell.",
+    because="Flipping in both directions is the same as half a turn. If half a turn leaves a kernel as it is, the flip "
+    "changes nothing.",
     hints=("Write 1 to 9 into a kernel, flip it in both directions, and look where the 1 has gone.",),
-    A="The Sobel kernel adds up to 0, and section 3.2 showed that SciPy turns the sign of its whole output.",
+    A="The Sobel kernel adds up to 0, and section 3.2 showed that SciPy changes the sign of its whole output.",
     C="That is another flip: the diagonal swaps rows and columns. `convolve2d` reverses the order of both.",
-    D="It flips always, but a flip need not change anything: think of the box blur.",
+    D="SciPy always flips, but a flip need not change anything: think of the box blur.",
 )
 def q2():
     return "B"
@@ -443,7 +501,10 @@ def border_repeated(image, kernel):
     return np.minimum(strength, 255).astype(np.uint8)
 
 
-@rims.mistake("You convert to `uint8` before you take the absolute value: −88 becomes 168.")
+@rims.mistake(
+    "The negative outputs wrap around: −88 becomes 168. Take the absolute value before you convert to `uint8`, and cut "
+    "at 255 in between."
+)
 def converts_first(image, kernel):
     import cv2
 
@@ -458,6 +519,33 @@ def cuts_first(image, kernel):
     import cv2
 
     return np.abs(np.minimum(cv2.filter2D(image, cv2.CV_64F, kernel), 255)).astype(np.int64).astype(np.uint8)
+
+
+@rims.mistake(
+    "Only the lower rims are there: you kept the negative outputs and lost the positive ones. The absolute value keeps "
+    "both."
+)
+def lower_only(image, kernel):
+    import cv2
+
+    return np.clip(-cv2.filter2D(image, cv2.CV_64F, kernel), 0, 255).astype(np.uint8)
+
+
+@rims.mistake(
+    "Every pixel is 255 or wraps around: `np.maximum(x, 255)` keeps the larger of the two. To cut at 255 take the "
+    "smaller, `np.minimum`."
+)
+def maximum_for_minimum(image, kernel):
+    import cv2
+
+    return np.maximum(np.abs(cv2.filter2D(image, cv2.CV_64F, kernel)), 255).astype(np.int64).astype(np.uint8)
+
+
+@rims.mistake("You have exchanged image and kernel: `filter2D` takes the image first, then `ddepth`, then the kernel.")
+def image_and_kernel_exchanged(image, kernel):
+    import cv2
+
+    return np.minimum(np.abs(cv2.filter2D(kernel, cv2.CV_64F, image)), 255).astype(np.uint8)
 
 
 @rims.mistake("Your outputs are those of the Sobel kernel, whatever `kernel` is. Give `kernel` to `filter2D`.")

@@ -341,7 +341,7 @@ class Function(Exercise):
     def _named(self, results: list[Any], complaint: str) -> str:
         """Put the name of the mistake before a complaint, if the results are those of a known one."""
         for mistake in self.mistakes:
-            known = self._results(mistake.wrong)
+            known, _ = self._try(mistake.wrong)  # it may raise, where the answer raises too
             same = (
                 difference(one, other, **self.comparison) is None for one, other in zip(known, results, strict=True)
             )
