@@ -246,6 +246,7 @@ SHAPES = [
     ((5, 28, 30), (28, 30), "The first axis is missing."),
     ((28, 1), (28,), "The last axis is missing."),
     ((1, 28, 30), (28, 1, 30, 1), "Axes of length 1: 2 instead of 1."),
+    ((1, 28, 30, 2), (28, 30, 2, 1), "The axis of length 1 stands in another position."),
     ((3000, 4000, 3), (4000, 3, 3000), "The entries are right, their order is not."),
 ]
 

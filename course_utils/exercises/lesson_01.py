@@ -111,7 +111,10 @@ def all_right(guesses, labels):
     return (guesses == labels).all()
 
 
-@accuracy.mistake("`//` drops what follows the point: unless all are right, 0 is left. Divide with `/`.")
+@accuracy.mistake(
+    "Unless all are right, you return 0. If you divide with `//`, which drops what follows the point, use `/`; if you "
+    "ask whether all are right, count instead how many are."
+)
 def whole_division(guesses, labels):
     return (guesses == labels).sum() // len(guesses)
 
@@ -226,7 +229,7 @@ def _rows() -> list[tuple[np.ndarray]]:
         "A slice picks neighbouring entries: `probabilities[281:286]` are the entries 281 to 285.",
         "The end of a slice is not included. So which end includes 268? Then add the entries up.",
     ),
-    remark="The classes exclude each other, so their probabilities may be added. Try it on the network's rows of 1.6.",
+    remark="The classes exclude each other, so you may add their probabilities. Try it on rows of `of_thousand`.",
 )
 def any_dog(probabilities):
     return probabilities[151:269].sum()
@@ -290,7 +293,7 @@ def both_ends_only(probabilities):
     hints=("The network divides 100 % among its classes. Which of the three changes what these classes are?",),
     A="In 1.6 the network was more than 95 % sure that the coins are a dog: a limit of 90 % lets them pass. And it "
     "turns away the cats and dogs about which it is less sure.",
-    C="That teaches it to tell cats from dogs better. It still has two classes, which share 100 % between them.",
+    C="That teaches it to tell cats from dogs better. It still has two classes, which divide 100 % between them.",
 )
 def q3():
     return "B"
@@ -439,3 +442,18 @@ def abs_after_the_sum(stored, new):
 def difference_itself(stored, new):
     differences = np.abs(stored.astype(int) - new)
     return differences.sum(axis=(1, 2)).min()
+
+
+@most_similar.mistake("You return the index of the largest sum: the least similar image. Take `argmin`.")
+def least_similar(stored, new):
+    differences = np.abs(stored.astype(int) - new)
+    return differences.sum(axis=(1, 2)).argmax()
+
+
+@most_similar.mistake(
+    "Your sum runs over all images at once and is a single number, so its `argmin` is always 0. Name the axes that "
+    "disappear, rows and columns: `sum(axis=(1, 2))`."
+)
+def one_sum_for_all(stored, new):
+    differences = np.abs(stored.astype(int) - new)
+    return differences.sum().argmin()

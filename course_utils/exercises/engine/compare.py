@@ -228,6 +228,8 @@ def _shape_cause(want: tuple, have: tuple) -> str:
     if want in (have[1:], have[:-1]):
         return f"There is one axis too many {'in front' if want == have[1:] else 'at the end'}."
     if [side for side in have if side != 1] == [side for side in want if side != 1]:
+        if have.count(1) == want.count(1):
+            return "The axis of length 1 stands in another position."
         return f"Axes of length 1: {have.count(1)} instead of {want.count(1)}."
     return ""
 
