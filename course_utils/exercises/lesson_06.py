@@ -43,7 +43,7 @@ def only_maxima(maps):
 
 
 @mean_and_maximum.mistake(
-    "You sum up over the channels. A channel is a feature and must stay; the positions, axes 1 and 2, go."
+    "You combine the channels. A channel is a feature and must stay; the positions, axes 1 and 2, go."
 )
 def over_channels(maps):
     flat = maps.reshape(len(maps), -1, maps.shape[3])
@@ -66,7 +66,7 @@ def taking_turns(maps):
     return np.stack([maps.mean(axis=(1, 2)), maps.max(axis=(1, 2))], axis=2).reshape(len(maps), -1)
 
 
-@mean_and_maximum.mistake("You sum up over the images as well: each image keeps a row of its own.")
+@mean_and_maximum.mistake("You combine the images as well: each image keeps a row of its own.")
 def over_images(maps):
     return np.concatenate([maps.mean(axis=(0, 1, 2)), maps.max(axis=(0, 1, 2))])
 
@@ -123,13 +123,14 @@ def _in_order(*letters: str):
         (
             _in_order("F", "D"),
             "DFBCEA",
-            "The base is frozen after the first `compile`. Until you compile again, Keras goes on training the weights "
-            "that could be trained then, all of them at the head's high rate.",
+            "The base is frozen after the first `compile`. Keras promises to heed `trainable` only as it stands at "
+            "`compile`: freeze first, then compile.",
         ),
         (
             _in_order("C", "E"),
             "FDBECA",
-            "The layers are unfrozen after the second `compile`, so the second `fit` trains the head alone.",
+            "The layers are unfrozen after the second `compile`. Keras promises to heed `trainable` only as it stands "
+            "at `compile`: unfreeze first, then compile.",
         ),
         (
             _in_order("F", "D", "B", "C", "E", "A"),
@@ -140,7 +141,7 @@ def _in_order(*letters: str):
     ],
     hints=(
         "Two rounds: freeze, compile, fit; then unfreeze, compile, fit.",
-        "Keras decides at `compile` which weights are trained. So what `trainable` says must be settled before it.",
+        "`compile` fixes which weights are trained. So what `trainable` says must be settled before it.",
     ),
     remark="Freeze, compile, fit the head; unfreeze, compile with a low rate, fit again.",
 )
@@ -149,12 +150,12 @@ def steps():
 
 
 @quiz(
-    because="The two losses are of the same images and the same weights. Only how batch normalisation gets its mean "
-    "and variance differs between `fit` and `predict`, and with it everything after it.",
+    because="Both losses are of the same images. `fit` normalises with the batch at hand, `evaluate` with running "
+    "averages that no longer fit the weights, and all later layers see other numbers.",
     hints=("Both numbers are about the *training* images. Which layers behave differently in `fit` and in `predict`?",),
     A="Overfitting shows between training and *other* images. Here both losses are of the same training images.",
     B="A network that has not arrived yet reports a high loss in `fit` as well.",
-    D="Dropout makes the loss in `fit` higher than in `predict`, not lower: it disturbs the network while it learns.",
+    D="Dropout makes the loss in `fit` higher than in `evaluate`, not lower: it disturbs the network while it learns.",
 )
 def q2():
     return "C"
@@ -168,6 +169,9 @@ def q2():
         (2_257_984 + 1281 * 7, "The base is frozen: none of its parameters is trained."),
         (2_257_984, "These are the parameters of the base, which is frozen."),
         (1281 * 10, "This model has seven classes, not ten."),
+        (1281, "That is one output: there are seven, each with weights and a bias of its own."),
+        (1280, "Those are the weights of one output: there are seven, and each has a bias too."),
+        (1280 + 7, "Each of the seven outputs has 1,280 weights of its own, not one set for all."),
     ],
     hints=(
         "Which layers have parameters at all, and which of them are frozen?",
@@ -355,7 +359,8 @@ def _from(base, cut: int) -> None:
     hints=("What is scarce here: images, or flexibility of the network?",),
     A="A network that may change all its layers memorises 300 images of five machines, and learns little that holds "
     "for a sixth.",
-    B="For images so far from photos of things the last layer knows least, and one split of five machines can mislead.",
+    B="For images so far from photos of things an earlier layer may be better, and a random tenth shows machines that "
+    "the head has learned from, not a new one.",
     D="ImageNet has no X-rays, but it has edges and textures. Finding these again from 300 images is the hardest way.",
 )
 def q3():
