@@ -30,14 +30,11 @@ def live_progress() -> keras.callbacks.Callback:
 
 
 def plot_history(
-    history: keras.callbacks.History | Mapping[str, Sequence[float]],
-    baseline: float | None = None,
-    fine_tuning: keras.callbacks.History | None = None,
+    history: keras.callbacks.History | Mapping[str, Sequence[float]], fine_tuning: keras.callbacks.History | None = None
 ) -> None:
     """Plot loss and accuracy over the epochs, training against validation, and mark the lowest validation loss.
 
     `history` is what ``model.fit`` returned, or its ``.history``; ValueError if it lacks ``loss`` or ``accuracy``.
-    `baseline`, drawn as a dotted line, is the accuracy in 0…1 of a prediction that does not look at the image.
     `fine_tuning` is the history of a second ``fit`` of the same model: appended, with a line where it starts.
     """
     curves = getattr(history, "history", history)
@@ -65,7 +62,5 @@ def plot_history(
     if fine_tuning is not None:
         for axis in axes:
             axis.axvline(border, color="C3", linewidth=1.6, zorder=0, label="fine-tuning starts here")
-    if baseline is not None:
-        axes[1].axhline(baseline, color="0.3", linewidth=1.6, linestyle=":", label="without looking")
     axes[0].set_ylim(bottom=0)
     figure.legend(*axes[1].get_legend_handles_labels(), loc="outside lower center", ncols=4)

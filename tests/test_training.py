@@ -38,15 +38,21 @@ def test_plot_history_counts_epochs_from_one():
     assert loss.get_ylim()[0] == 0
 
 
-def test_plot_history_marks_lowest_validation_loss_and_baseline():
-    training.plot_history(HISTORY, baseline=0.3)
-    loss, accuracy = plt.gcf().axes
-    for axis in (loss, accuracy):
+def test_plot_history_marks_lowest_validation_loss():
+    training.plot_history(HISTORY)
+    for axis in plt.gcf().axes:
         assert set(lines(axis)["lowest validation loss"].get_xdata()) == {3}
-    assert set(lines(accuracy)["without looking"].get_ydata()) == {0.3}
-    assert "without looking" not in lines(loss)
     named = [text.get_text() for text in plt.gcf().legends[0].get_texts()]
-    assert named == ["training", "validation", "lowest validation loss", "without looking"]
+    assert named == ["training", "validation", "lowest validation loss"]
+
+
+def test_plot_history_appends_fine_tuning():
+    more = keras.callbacks.History()
+    more.history = {name: values[:2] for name, values in HISTORY.items()}
+    training.plot_history(HISTORY, fine_tuning=more)
+    for axis in plt.gcf().axes:
+        assert lines(axis)["training"].get_xdata().tolist() == [1, 2, 3, 4, 5, 6]
+        assert set(lines(axis)["fine-tuning starts here"].get_xdata()) == {4.5}
 
 
 def test_plot_history_without_validation_draws_training_only():
