@@ -113,7 +113,7 @@ def test_pipeline_times_the_code_of_the_lesson(quick, monkeypatch, tmp_path):
 
 def test_course_measures_a_kernel(quick):
     _, _, result = quick("course")
-    assert column(result, "lesson") == ["01_environment_check"]
+    assert column(result, "lesson") == ["00_numpy_for_images"]
     assert result["rows"][0]["time (s)"] > 0
     assert 20 < result["rows"][0]["peak memory (MB)"] < 4000
 
