@@ -1,6 +1,8 @@
 """Read images as people really have them: turned by a phone, 16-bit, transparent, animated, broken."""
 
+import base64
 import difflib
+import io
 import logging
 import os
 import threading
@@ -95,6 +97,23 @@ def resize_to_cover(image: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
     # Pillow's bilinear filter widens when it shrinks, and so antialiases (lesson 02).
     pixels = np.array(ImageOps.fit(photo, (width, height), method=Image.Resampling.BILINEAR))
     return pixels.reshape(size) if channels else pixels
+
+
+def kept_box(shape: tuple[int, ...], size: tuple[int, ...]) -> tuple[int, int, int, int]:
+    """Return left, top, right and bottom, in pixels, of what `resize_to_cover` keeps of an image of this shape."""
+    scale = min(shape[0] / size[0], shape[1] / size[1])
+    height, width = round(scale * size[0]), round(scale * size[1])
+    top, left = (shape[0] - height) // 2, (shape[1] - width) // 2
+    return left, top, left + width, top + height
+
+
+def data_uri(image: np.ndarray, side: int) -> str:
+    """Return an image, at most `side` pixels high and wide, as an address that holds the image itself (a JPEG)."""
+    small = Image.fromarray(image.squeeze()).convert("RGB")
+    small.thumbnail((side, side))
+    buffer = io.BytesIO()
+    small.save(buffer, "JPEG", quality=85)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 def did_you_mean(path: Path) -> str:

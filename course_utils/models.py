@@ -27,7 +27,7 @@ class Notes(NamedTuple):
     """What a model file does not say of itself, stored with it."""
 
     class_names: list[str]  # in the order of the outputs
-    min_confidence: float = 0.0  # a prediction with a lower probability counts as “I don't know”
+    min_confidence: float = 0.0  # a prediction with a lower probability counts as “I don't know”; 0: none was chosen
 
     def as_metadata(self) -> dict[str, str]:
         """Return the notes as an ONNX file or a JSON file stores them; raise `ModelError` if they cannot be right."""
@@ -57,7 +57,7 @@ class Prediction(NamedTuple):
     file: Path
     label: str  # the most probable class
     probability: float  # of that class, 0…1
-    confident: bool  # whether the probability reaches the model's min_confidence
+    confident: bool | None  # whether the probability reaches the model's min_confidence; None if it has none
     probabilities: dict[str, float]  # of every class
 
 
@@ -165,7 +165,8 @@ def to_prediction(file: Path, probabilities: np.ndarray, notes: Notes) -> Predic
     best = int(np.argmax(probabilities))
     top = float(probabilities[best])
     each = {name: float(value) for name, value in zip(notes.class_names, probabilities, strict=True)}
-    return Prediction(file, notes.class_names[best], top, top >= notes.min_confidence, each)
+    confident = top >= notes.min_confidence if notes.min_confidence else None
+    return Prediction(file, notes.class_names[best], top, confident, each)
 
 
 def _first_line(error: Exception) -> str:

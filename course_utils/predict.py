@@ -106,7 +106,7 @@ def _printable(text: object) -> str:
 
 def _as_lines(predictions: Iterable[Prediction], _: list[str]) -> None:
     for one in predictions:
-        doubt = "" if one.confident else "  (unsure: ask a person)"
+        doubt = "  (unsure: ask a person)" if one.confident is False else ""
         print(f"{_printable(one.file)}  {one.label}  {100 * one.probability:.0f} %{doubt}")
 
 

@@ -1,16 +1,14 @@
 """One HTML file that tells others what a classifier can do: images inside, no network, no program needed."""
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import jinja2
 import numpy as np
-from PIL import Image
 from sklearn.metrics import confusion_matrix
 
 from course_utils.audit import SIGNS, Audit
+from course_utils.images import data_uri
 
 MOST_BYTES = 2_000_000  # what mail and chat programs pass on without complaint
 
@@ -82,7 +80,7 @@ def write_report(
         mistakes=mistakes,
         shown=_worst(labels, predictions, probabilities),
         examples=_examples(labels, len(names)),
-        data_uri=_data_uri,
+        data_uri=lambda image: data_uri(image, _SIDE),
     )
     content = text.encode("utf-8", errors="replace")  # a name may hold bytes that are no text
     if len(content) > MOST_BYTES:
@@ -136,12 +134,3 @@ def _examples(labels: np.ndarray, classes: int) -> list[int]:
         rows = np.flatnonzero(labels == label)
         chosen += rows[:: max(1, len(rows) // per_class)][: min(per_class, 4)].tolist()
     return chosen
-
-
-def _data_uri(image: np.ndarray) -> str:
-    """Return an image as an address that holds the image itself: a small JPEG in letters and digits."""
-    small = Image.fromarray(image.squeeze()).convert("RGB")
-    small.thumbnail((_SIDE, _SIDE))
-    buffer = io.BytesIO()
-    small.save(buffer, "JPEG", quality=85)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -1,41 +1,49 @@
 """A web page that asks the model of lesson 11: ``python -m course_utils.web_page``, for this computer only.
 
-It shows the label of an image, the probability of each class, and where the network looks (Grad-CAM of lesson 07).
-Nothing is fetched from outside, nothing leaves the computer, and uploads are removed.
+It shows what the model knows and its limits, the label of each image, how sure the model is, which part of the image
+it saw, and where it looks (Grad-CAM of lesson 07). Nothing is fetched from outside, nothing leaves the computer, and
+uploads are removed.
 """
 
 import argparse
+import html
 import os
+import re
 import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import jinja2
 import numpy as np
 from PIL import Image
 
 import course_utils  # noqa: F401  (before TensorFlow)
-from course_utils.images import ImageError, decode_image, resize_to_cover
-from course_utils.models import ModelError, Prediction, as_two_columns, default_model, load_model, to_prediction
+from course_utils.folders import find_images
+from course_utils.images import ImageError, data_uri, decode_image, kept_box, resize_to_cover
+from course_utils.models import ModelError, Notes, Prediction, as_two_columns, default_model, load_model, to_prediction
 
 if TYPE_CHECKING:
     import gradio
 
 MODEL_NAME = "solar_cells.keras"
 LARGEST_MB = 20
+MOST_FILES = 20  # at once
 KEPT_S = 600  # how long an upload stays, in seconds
 WAITING = "Waiting for an image."
-_SIDE = 440  # pixels of the image with the heat map
+_SIDE = 440  # pixels of the images on the page
+_HOSTS = ("127.0.0.1", "localhost")
 
 
-def load_explainer(file: Path) -> Callable[[np.ndarray], tuple[Prediction, np.ndarray]]:
-    """Load a ``.keras`` model and return a function that predicts and shows where the network looks.
+def load_explainer(file: Path) -> tuple[Callable[[np.ndarray], tuple[Prediction, np.ndarray, tuple]], Notes]:
+    """Load a ``.keras`` model; return a function that predicts and shows where the network looks, and its notes.
 
-    It turns uint8 (H, W, 3) RGB into a `Prediction` and what `overlay_heat_map` makes of the heat map of the predicted
-    class; several threads may call it. Raises `ModelError` if the file cannot be used.
+    The function turns uint8 (H, W, 3) RGB into a `Prediction`, what `overlay_heat_map` makes of the heat map of the
+    predicted class, and the `kept_box`; several threads may call it. Raises `ModelError` if the file cannot be used.
     """
     if file.suffix != ".keras":
         raise ModelError(f"“{file}” is no .keras file: Grad-CAM needs the layers, which other formats do not show.")
@@ -44,20 +52,20 @@ def load_explainer(file: Path) -> Callable[[np.ndarray], tuple[Prediction, np.nd
     model = load_model(file)
     lock = threading.Lock()  # Grad-CAM changes the last layer for a moment: two visitors must not meet in it
 
-    def explain(image: np.ndarray) -> tuple[Prediction, np.ndarray]:
+    def explain(image: np.ndarray) -> tuple[Prediction, np.ndarray, tuple[int, int, int, int]]:
         ready = resize_to_cover(image, model.shape)
         with lock:
             (row,) = as_two_columns(model.predict(ready[np.newaxis]))
             prediction = to_prediction(file, row, model.notes)
             class_index = model.notes.class_names.index(prediction.label)
             heat = grad_cam(model.keras_model, ready, class_index=class_index)
-        return prediction, overlay_heat_map(ready, heat)
+        return prediction, overlay_heat_map(ready, heat), kept_box(image.shape, model.shape)
 
     try:  # so that a model that cannot be explained is noticed now, and not by the first visitor
         explain(np.zeros((64, 64, 3), np.uint8))
     except ValueError as error:
         raise ModelError(f"“{file}” cannot be shown on the page: {error}") from error
-    return explain
+    return explain, model.notes
 
 
 def overlay_heat_map(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
@@ -77,41 +85,104 @@ def overlay_heat_map(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
 
 
 def build_page(file: Path) -> "gradio.Blocks":
-    """Return the page for a ``.keras`` model, not yet started; raise `ModelError` if the file cannot be used."""
+    """Return the page for a ``.keras`` model, not yet started; raise `ModelError` if the file cannot be used.
+
+    Beside the model may lie its card (``m.md`` for ``m.keras``), whose lines **For** and **Not for** stand at the top,
+    and a folder of images to try (``m_examples``).
+    """
     # Gradio looks for a newer version of itself and counts its users, unless it is told not to before it is imported.
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     import gradio
 
-    explain = load_explainer(file)
+    explain, notes = load_explainer(file)
+    template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
+        Path(__file__).with_name("web_page.html.jinja").read_text(encoding="utf-8")
+    )
 
-    def respond(upload: str | None) -> tuple[str, dict[str, float] | None, np.ndarray | None, np.ndarray | None]:
-        if upload is None:
-            return WAITING, None, None, None
+    def result(upload: Path) -> dict[str, object]:
+        """Return what the template shows of one file: an error, or the prediction with its two images."""
+        size = upload.stat().st_size / 1e6
+        if size > LARGEST_MB:
+            return {"name": upload.name, "error": f"It has {size:.0f} MB, the page takes {LARGEST_MB} MB: shrink it."}
         try:
-            with Path(upload).open("rb") as content:
-                image = decode_image(content, Path(upload).name)
+            with upload.open("rb") as content:
+                image = decode_image(content, upload.name)
         except ImageError as error:
-            return f"⚠ {error}", None, None, None
-        prediction, heat = explain(image)
-        small = Image.fromarray(image)
-        small.thumbnail((_SIDE, _SIDE))  # a photo of 20 MB need not travel back
-        doubt = "" if prediction.confident else " The model is not sure enough to decide: **ask a person.**"
-        sentence = f"**{prediction.label}**, {100 * prediction.probability:.0f} %.{doubt}"
-        return sentence, prediction.probabilities, np.asarray(small), heat
+            return {"name": upload.name, "error": str(error)}
+        prediction, heat, (left, top, right, bottom) = explain(image)
+        shown = (image * 0.35).astype(np.uint8)
+        shown[top:bottom, left:right] = image[top:bottom, left:right]
+        cropped = 1 - (right - left) * (bottom - top) / (image.shape[0] * image.shape[1])
+        images = {"image": data_uri(shown, _SIDE), "heat": data_uri(heat, _SIDE), "cropped": cropped}
+        return {"name": upload.name, "error": None, "prediction": prediction, **images}
+
+    def respond(uploads: list[str] | None) -> Iterator[tuple[str, str]]:
+        if not uploads:
+            yield WAITING, ""
+            return
+        results = []
+        for upload in uploads[:MOST_FILES]:
+            results.append(result(Path(upload)))
+            yield f"{len(results)} of {len(uploads)} …", template.render(results=results, percent=_percent)
+        left_out = f" Only the first {MOST_FILES} of {len(uploads)} files were taken." * (len(uploads) > MOST_FILES)
+        yield _summary(results) + left_out, template.render(results=results, percent=_percent)
 
     with gradio.Blocks(
         title=f"What does {file.stem} see?", analytics_enabled=False, delete_cache=(KEPT_S, KEPT_S), fill_width=False
     ) as page:
-        gradio.Markdown("# What does the network see?\nDrop an image. It stays on this computer.")
-        upload = gradio.File(label=f"Image, at most {LARGEST_MB} MB", height=120)
-        message = gradio.Markdown(WAITING, elem_id="message")
-        with gradio.Row():
-            shown = gradio.Image(label="Your image", interactive=False, buttons=[], height=300)
-            heat = gradio.Image(label="What speaks for this prediction", interactive=False, buttons=[], height=300)
-            probabilities = gradio.Label(label="Probabilities")
-        results = [message, probabilities, shown, heat]
-        upload.change(respond, upload, results, api_name="predict", concurrency_limit=1, show_progress_on=results[1:])
+        gradio.Markdown(_introduction(file, notes))
+        card = file.with_suffix(".md")
+        if card.is_file():
+            with gradio.Accordion("The whole model card", open=False):
+                gradio.Markdown(card.read_text(encoding="utf-8").partition("\n")[2])  # its heading is the page's
+        label = f"Images (up to {MOST_FILES}, {LARGEST_MB} MB each)"
+        upload = gradio.File(label=label, file_count="multiple", height=130)
+        examples = find_images([file.with_name(f"{file.stem}_examples")])[0][:6]
+        with gradio.Row(visible=bool(examples)):
+            for example in examples:
+                button = gradio.Button(f"Try {example.stem}", icon=example, size="md", min_width=120)
+                button.click(lambda chosen=str(example): [chosen], outputs=upload, api_name=False)
+        # A screen reader speaks what changes in an element with the role “status”.
+        message = gradio.HTML(WAITING, elem_id="message", js_on_load="element.setAttribute('role', 'status')")
+        results = gradio.HTML(elem_id="results", apply_default_css=False)
+        upload.change(respond, upload, [message, results], api_name="predict", concurrency_limit=1)
     return page.queue(max_size=50)
+
+
+def _introduction(file: Path, notes: Notes) -> str:
+    """Return the head of the page in Markdown: which model this is, what it knows, and what it does not know."""
+    card, names = file.with_suffix(".md"), notes.class_names
+    text = card.read_text(encoding="utf-8") if card.is_file() else ""
+    heading = re.match(r"# (?:Model card: )?(.+)", text)
+    lines = [f"# {heading[1] if heading else file.stem}"]
+    lines.append(f"This model knows {len(names)} classes: {', '.join(names[:10])}{' …' * (len(names) > 10)}.")
+    lines += re.findall(r"^- (\*\*(?:For|Not for):?\*\*.*(?:\n  .*)*)", text, re.MULTILINE)
+    if not text:
+        lines.append(f"It has no model card ({card.name}): what it was trained on, and its limits, are not known here.")
+    if notes.min_confidence:
+        lines.append(f"Below a probability of {100 * notes.min_confidence:.0f} % it is not sure, and the page says so.")
+    else:
+        lines.append("No threshold was chosen for it: the page shows its probabilities, but cannot say how sure it is.")
+    return "\n\n".join([*lines, "Your images stay on this computer."])
+
+
+def _percent(probability: float) -> str:
+    """Return a probability as a whole percentage, rounded down: 99.7 % is not certainty."""
+    return f"{int(100 * probability + 1e-6)} %"
+
+
+def _summary(results: list[dict]) -> str:
+    """Return one sentence on all files, for those who look at the page and those who hear it."""
+    counts = Counter(
+        "unreadable"
+        if one["error"]
+        else "not sure"
+        if one["prediction"].confident is False
+        else one["prediction"].label
+        for one in results
+    )
+    images = "1 image" if len(results) == 1 else f"{len(results)} images"
+    return html.escape(f"{images}: " + ", ".join(f"{count} × {what}" for what, count in counts.most_common()) + ".")
 
 
 def start(page: "gradio.Blocks", port: int | None = None, browser: bool = False) -> str:
@@ -119,12 +190,17 @@ def start(page: "gradio.Blocks", port: int | None = None, browser: bool = False)
 
     Without a port it takes the first free one from 7860 on; raises OSError if the port is taken.
     """
+    from starlette.middleware import Middleware
+    from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+    # Gradio asks its own server whether it is there; a proxy must not be asked for that.
+    os.environ["NO_PROXY"] = ",".join(filter(None, [os.environ.get("NO_PROXY"), *_HOSTS]))
     _, address, _ = page.launch(
-        server_name="127.0.0.1",  # reachable from this computer, and from no other
+        server_name=_HOSTS[0],  # reachable from this computer, and from no other
         server_port=port,
         share=False,
         inbrowser=browser,
-        max_file_size=f"{LARGEST_MB}mb",
+        max_file_size=f"{3 * LARGEST_MB}mb",  # what is a little too large gets a sentence, what is huge is not stored
         prevent_thread_lock=True,
         quiet=True,
         run_history=False,
@@ -132,6 +208,8 @@ def start(page: "gradio.Blocks", port: int | None = None, browser: bool = False)
         mcp_server=False,
         enable_monitoring=False,
         footer_links=[],
+        # A foreign site whose name leads to this computer must not reach the page.
+        app_kwargs={"middleware": [Middleware(TrustedHostMiddleware, allowed_hosts=_HOSTS)]},
     )
     return address
 

@@ -1,5 +1,6 @@
 """read_image gives an RGB array of whatever a learner's folder holds, or one clear error; nothing else."""
 
+import base64
 import io
 import random
 import struct
@@ -14,7 +15,7 @@ import pytest
 from PIL import Image
 
 from course_utils import images
-from course_utils.images import ImageError, read_image, resize_to_cover
+from course_utils.images import ImageError, data_uri, kept_box, read_image, resize_to_cover
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -218,6 +219,7 @@ def test_resize_to_cover_crops_centre_and_keeps_range():
     image[:, 20:40] = [255, 0, 0]
     assert np.array_equal(resize_to_cover(image, (20, 20)), image[:, 20:40])
     assert np.array_equal(resize_to_cover(image, (20, 20, 3)), image[:, 20:40])
+    assert kept_box(image.shape, (20, 20)) == (20, 0, 40, 20) and kept_box((200, 60), (10, 30)) == (0, 90, 60, 110)
     grey = resize_to_cover(image, (20, 20, 1))
     assert grey.shape == (20, 20, 1) and grey.dtype == np.uint8 and set(grey.flat) == {76}  # 0.299 · 255
     assert resize_to_cover(image, (10, 30)).shape == (10, 30, 3)
@@ -423,3 +425,9 @@ def test_read_image_in_threads(tmp_path, capfd):
     for thread in threads:
         thread.join()
     assert len(results) == 8 and all(np.array_equal(result, CORNERS) for result in results)
+
+
+def test_data_uri_holds_small_jpeg():
+    kind, content = data_uri(np.full((100, 50, 1), 200, np.uint8), 40).split(",")
+    with Image.open(io.BytesIO(base64.b64decode(content))) as image:
+        assert kind == "data:image/jpeg;base64" and image.size == (20, 40) and image.getpixel((9, 9)) == (200, 200, 200)

@@ -121,3 +121,4 @@ def test_prediction_is_confident_from_min_confidence_on():
     expected = Prediction(Path("a"), "cracked", 0.75, True, {"sound": 0.25, "cracked": 0.75})
     assert to_prediction(Path("a"), row, Notes(NAMES, 0.75)) == expected
     assert to_prediction(Path("a"), row, Notes(NAMES, 0.76)) == expected._replace(confident=False)
+    assert to_prediction(Path("a"), row, Notes(NAMES)) == expected._replace(confident=None)  # nobody knows

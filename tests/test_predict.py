@@ -103,6 +103,15 @@ def test_predict_csv(capsys, model, folder):
     assert float(rows[0]["dark"]) == pytest.approx(1 - 10 / 255, abs=0.01)
 
 
+def test_predict_without_threshold_does_not_say_how_sure(capsys, model, folder):
+    brightness_model(model, Notes(["dark", "bright"]))
+    _, out, _ = run(capsys, folder, "--model", model, "--json")
+    assert [one["confident"] for one in json.loads(out)] == [None] * 3
+    _, out, _ = run(capsys, folder, "--model", model, "--csv")
+    assert [row["confident"] for row in csv.DictReader(io.StringIO(out))] == [""] * 3
+    assert "unsure" not in run(capsys, folder, "--model", model)[1]
+
+
 def test_predict_skips_bad_files(capsys, model, folder):
     (folder / "text.jpg").write_text("This is no image.", encoding="utf-8")
     (folder / "empty.png").touch()

@@ -86,15 +86,24 @@ class Tab:
             time.sleep(0.1)
         return value
 
-    def upload(self, file):
+    def upload(self, *files):
         root = self.call("DOM.getDocument")["root"]["nodeId"]
         entry = self.call("DOM.querySelector", nodeId=root, selector="input[type=file]")["nodeId"]
-        self.call("DOM.setFileInputFiles", files=[str(file)], nodeId=entry)
+        self.call("DOM.setFileInputFiles", files=list(map(str, files)), nodeId=entry)
+
+    def press(self, key):
+        codes = {"Tab": 9, "Enter": 13}
+        common = {"key": key, "code": key, "windowsVirtualKeyCode": codes[key]}
+        self.call("Input.dispatchKeyEvent", type="keyDown", text="\r" if key == "Enter" else "", **common)
+        self.call("Input.dispatchKeyEvent", type="keyUp", **common)
 
     def message(self):
-        """Wait for the sentence above the results, and return it."""
+        """Wait for the sentence above the results, which says that all is done, and return it."""
         text = "document.querySelector('#message').innerText.trim()"
-        return self.wait_for(f"{text} !== {json.dumps(web_page.WAITING)} && {text}")
+        return self.wait_for(f"/×/.test({text}) && {text}")
+
+    def headings(self):
+        return self.ask("[...document.querySelectorAll('.result h2')].map(h => h.innerText).join(' | ')")
 
     def screenshot(self):
         return base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"])
@@ -112,6 +121,10 @@ def model(tmp_path_factory):
     head.set_weights([np.full((1, 1), 8.0), np.full(1, -4.0)])
     network.save(folder / "small.keras")
     save_notes(folder / "small.keras", Notes(["dark", "bright"], 0.9))
+    card = "# Model card: How bright?\n\n- **For:** tests.\n- **Not for:** anything\n  else.\n- **Data:** none.\n"
+    (folder / "small.md").write_text(card, encoding="utf-8")
+    (folder / "small_examples").mkdir()
+    Image.new("L", (60, 60), 250).save(folder / "small_examples" / "sunny.png")
     return folder / "small.keras"
 
 
@@ -163,38 +176,64 @@ def pictures(tmp_path):
 def test_page_predicts_upload_without_requests(address, port, pictures, uploads):
     tab = Tab(port, address)
     tab.upload(pictures["noon"])
-    assert re.fullmatch(r"bright, 97 %\.", tab.message())
-    tab.wait_for("[...document.images].filter(i => i.complete && i.naturalWidth > 50).length >= 2")
+    assert tab.message() == "1 image: 1 × bright." and tab.headings() == "bright, 97 %"
+    tab.wait_for("[...document.querySelectorAll('.result img')].filter(i => i.naturalWidth > 50 && i.alt).length === 2")
     text = tab.ask("document.body.innerText")
-    assert "bright" in text and "97%" in text and "dark" in text and "3%" in text
+    assert "bright\n97 %\ndark\n2 %" in text.replace("\n\n", "\n") and "The model sees the whole image." in text
     outside = [url for url in tab.requests if not url.startswith((address, "data:", "blob:"))]
     assert tab.requests and not outside
     assert any(uploads.rglob("noon.png"))  # where main() removes it at the end
 
 
 @needs_chromium
-def test_page_says_when_unsure(address, port, pictures):
-    tab = Tab(port, address)
-    tab.upload(pictures["dusk"])
-    assert tab.message().endswith("The model is not sure enough to decide: ask a person.")
-
-
-@needs_chromium
-def test_page_refuses_text_called_jpg(address, port, tmp_path):
+def test_page_takes_several_files_and_says_what_it_makes_of_each(address, port, pictures, tmp_path):
     (tmp_path / "holiday.jpg").write_text("This is no image.", encoding="utf-8")
+    Image.new("L", (90, 60), 240).save(tmp_path / "wide.png")
+    (tmp_path / "large.png").write_bytes(b"\x89PNG" + bytes(25_000_000))
     tab = Tab(port, address)
-    tab.upload(tmp_path / "holiday.jpg")
-    assert "“holiday.jpg” holds text and not an image" in tab.message()
-    assert tab.ask("[...document.images].filter(i => i.naturalWidth > 50).length") == 0
+    tab.upload(pictures["dusk"], tmp_path / "wide.png", tmp_path / "holiday.jpg", tmp_path / "large.png")
+    assert tab.message() == "4 images: 2 × unreadable, 1 × not sure, 1 × bright."
+    assert tab.headings() == "Not sure: bright, 51 % | bright, 97 % | ⚠ holiday.jpg | ⚠ large.png"
+    text = tab.ask("document.body.innerText")
+    assert "The model is not sure enough to decide: ask a person." in text
+    assert "The model sees only the bright part: 33 % of the image was cropped." in text
+    assert "“holiday.jpg” holds text and not an image" in text and "It has 25 MB, the page takes 20 MB" in text
 
 
 @needs_chromium
-def test_page_refuses_large_upload(address, port, tmp_path, uploads):
-    (tmp_path / "huge.png").write_bytes(b"\x89PNG" + bytes(60_000_000))
+def test_page_says_what_it_leaves_out(address, port, pictures, tmp_path, monkeypatch):
+    monkeypatch.setattr(web_page, "MOST_FILES", 2)
+    tab = Tab(port, address)
+    tab.upload(*pictures.values())
+    assert tab.message().endswith("Only the first 2 of 3 files were taken.")
+    assert tab.ask("document.querySelectorAll('.result').length") == 2
+
+
+@needs_chromium
+def test_page_shows_card_and_works_by_keyboard_on_a_phone(address, port):
+    tab = Tab(port, address, width=375)
+    text = tab.ask("document.body.innerText")
+    assert text.startswith("How bright?") and "For: tests." in text and "Not for: anything else." in text
+    assert "Below a probability of 90 % it is not sure" in text
+    for _ in range(10):  # Tab, until the example has the focus
+        tab.press("Tab")
+        if tab.ask("document.activeElement.innerText").strip() == "Try sunny":
+            break
+    tab.press("Enter")
+    assert (
+        tab.message() == "1 image: 1 × bright." == tab.ask("document.querySelector('[role=status]').innerText.trim()")
+    )
+    assert "sunny.png" in tab.ask("document.body.innerText")
+    assert tab.ask("document.documentElement.scrollWidth") <= 375
+
+
+@needs_chromium
+def test_page_refuses_huge_upload(address, port, tmp_path, uploads):
+    (tmp_path / "huge.png").write_bytes(b"\x89PNG" + bytes(80_000_000))
     tab = Tab(port, address)
     tab.upload(tmp_path / "huge.png")
     text = tab.wait_for("document.body.innerText.match(/exceed the maximum allowed size of [^\\n]*/)?.[0]")
-    assert "20.0 M" in text and "huge.png" in text
+    assert "60.0 M" in text and "huge.png" in text
     assert not any(uploads.rglob("huge.png"))
 
 
@@ -205,11 +244,11 @@ def test_page_serves_two_visitors(address, port, pictures):
         threads = [threading.Thread(target=tab.upload, args=(pictures[name],)) for name, tab in tabs.items()]
         [thread.start() for thread in threads]
         [thread.join() for thread in threads]
-        assert tabs["night"].message().startswith("dark, 9") and tabs["noon"].message().startswith("bright, 9")
+        assert tabs["night"].message().endswith("× dark.") and tabs["noon"].message().endswith("× bright.")
 
 
 def test_server_refuses_large_upload(address):
-    sent = {"files": ("huge.png", io.BytesIO(bytes(60_000_000)))}
+    sent = {"files": ("huge.png", io.BytesIO(bytes(80_000_000)))}
     assert httpx.post(f"{address}gradio_api/upload", files=sent, timeout=600).status_code == 413
 
 
@@ -221,13 +260,36 @@ def test_server_listens_on_this_computer_only(address):
     assert os.environ["GRADIO_ANALYTICS_ENABLED"] == "False"
 
 
+def test_server_refuses_foreign_host(address):
+    assert httpx.get(address, headers={"Host": "evil.example"}).status_code == 400
+    assert httpx.get(address.replace("127.0.0.1", "localhost"), timeout=60).status_code == 200
+
+
+def test_page_starts_behind_a_proxy(model, uploads, monkeypatch):
+    for name in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.setenv("NO_PROXY", "intranet.example")
+    page = web_page.build_page(model)
+    try:
+        assert web_page.start(page).startswith("http://127.0.0.1:")
+        assert os.environ["NO_PROXY"] == "intranet.example,127.0.0.1,localhost"
+    finally:
+        page.close(verbose=False)
+
+
+def test_introduction_without_card_or_threshold():
+    text = web_page._introduction(Path("nowhere/bees.keras"), Notes(["ants", "bees"]))
+    assert text.startswith("# bees\n") and "knows 2 classes: ants, bees." in text
+    assert "no model card (bees.md)" in text and "cannot say how sure it is" in text
+
+
 def test_explainer_in_threads(model):
-    explain, wrong = web_page.load_explainer(model), []
+    (explain, _), wrong = web_page.load_explainer(model), []
 
     def visit(level, label):
         for _ in range(8):
-            found, heat = explain(np.full((30, 40, 3), level, np.uint8))
-            if found.label != label or heat.shape != (440, 440, 3):
+            found, heat, box = explain(np.full((30, 40, 3), level, np.uint8))
+            if found.label != label or heat.shape != (440, 440, 3) or box != (5, 0, 35, 30):
                 wrong.append(found)
 
     threads = [threading.Thread(target=visit, args=visitor) for visitor in ((20, "dark"), (240, "bright")) * 2]
@@ -237,7 +299,9 @@ def test_explainer_in_threads(model):
 
 
 def test_explainer_follows_formula(model):
-    found, heat = web_page.load_explainer(model)(np.full((20, 20, 3), 240, np.uint8))
+    explain, notes = web_page.load_explainer(model)
+    found, heat, box = explain(np.full((20, 20, 3), 240, np.uint8))
+    assert notes.class_names == ["dark", "bright"] and box == (0, 0, 20, 20)
     assert found.probabilities["bright"] == pytest.approx(1 / (1 + np.exp(4 - 8 * 240 / 255)), abs=1e-4)
     assert found.confident and heat.dtype == np.uint8
 
@@ -313,7 +377,6 @@ def test_screenshot_for_the_readme(port, uploads):
         tab = Tab(port, web_page.start(page), width=1000, height=640)
         tab.upload(solar_cells() / "test" / "defective" / "cell0001.png")
         tab.message()
-        tab.wait_for("[...document.images].filter(i => i.complete && i.naturalWidth > 50).length >= 2")
         time.sleep(2)  # bars and borders move for a moment
         picture = Image.open(io.BytesIO(tab.screenshot())).convert("RGB")
         picture.quantize(256, kmeans=1, dither=Image.Dither.NONE).save(PICTURE, optimize=True)
