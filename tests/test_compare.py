@@ -149,7 +149,9 @@ WRONG = [
     (GREY, GREY > 5, "True and False where numbers are expected"),
     (SHARES, np.array([0.1, np.nan, np.inf]), "2 of 3 values are NaN or infinite"),
     # what happened to the values
-    (COLOUR, COLOUR[..., ::-1], "BGR for RGB"),
+    (COLOUR, COLOUR[..., ::-1], "Red and blue are exchanged: BGR for RGB."),
+    (COLOUR, COLOUR[:, ::-1, ::-1], "Left and right are exchanged, and so are red and blue (BGR for RGB)."),
+    (COLOUR, np.dstack([COLOUR, COLOUR[..., :1]]), "The image has four channels (RGBA): drop the last one."),
     (SQUARE, -SQUARE, "Every value has the wrong sign."),
     (GREY, GREY / 255, "255 times too small"),
     (GREY / 255, GREY, "255 times too large"),

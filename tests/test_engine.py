@@ -87,6 +87,13 @@ def test_solution_is_correct_and_says_the_remark():
     assert said(pad, pad.right_answer) == "✔ Correct. Zeros all around."
 
 
+def test_exchanged_parameters_are_named():
+    told = "It is called with (image, width), but yours takes (width, image): keep their order."
+    assert told in said(pad, lambda width, image: np.pad(image, width))  # which stops
+    assert said(pad, lambda width, image: width).startswith(f"✘ Not yet. {told}\n")
+    assert "keep their order" not in said(pad, lambda picture, width: picture)
+
+
 def test_known_mistake_is_named_with_smallest_input():
     text = said(pad, lambda image, width: np.pad(image, [(0, width), (0, width)]))
     assert text.startswith("✘ Not yet. You padded below and on the right only.\n`pad([[1, 2], [3, 4]], 1)`")

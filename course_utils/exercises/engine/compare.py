@@ -221,6 +221,8 @@ def _shape_cause(want: tuple, have: tuple) -> str:
         return "The channels come first, but should be the last axis."
     if len(want) == 3 and want[0] in CHANNELS and have == (*want[1:], want[0]):
         return "The channels come last, but should be the first axis."
+    if len(want) > 2 and want[-1] == 3 and have == (*want[:-1], 4):
+        return "The image has four channels (RGBA): drop the last one."
     if have == want[:-1]:
         return "The last axis is missing" + (": the channels?" if len(want) > 2 and want[-1] in CHANNELS else ".")
     if have == want[1:]:
@@ -269,6 +271,10 @@ def _sides(array: np.ndarray) -> tuple[int, int]:
 ARRAY_CAUSES: tuple[tuple[Callable[[np.ndarray], np.ndarray], str], ...] = (
     (lambda a: a[..., ::-1] if a.ndim > 2 and a.shape[-1] == 3 else a, "Red and blue are exchanged: BGR for RGB."),
     (lambda a: -a, "Every value has the wrong sign."),
+    (
+        lambda a: np.flip(a, (_sides(a)[1], -1)) if a.ndim > 2 and a.shape[-1] == 3 else a,
+        "Left and right are exchanged, and so are red and blue (BGR for RGB).",
+    ),
     (lambda a: a * 255, "Every value is 255 times too small: 0…1 given for 0…255."),
     (lambda a: a / 255, "Every value is 255 times too large: 0…255 given for 0…1."),
     (lambda a: np.swapaxes(a, *_sides(a)) if a.ndim > 1 else a, "Rows and columns are exchanged (transposed)."),

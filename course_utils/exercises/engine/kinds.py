@@ -318,8 +318,9 @@ class Function(Exercise):
             if has_blank(result):
                 return self._blank()
             if complaint := difference(expected[number], result, **self.comparison):
-                complaint = f"{self._as_call(number)} goes wrong. {complaint}"
-                return self._wrong(self._named(results, complaint), expected[number], result)
+                call = f"{self._as_call(number)} goes wrong."
+                known = self._known(results) or _exchanged(self.reference, answer)
+                return self._wrong(f"{known}\n{call}" if known else f"{call} {complaint}", expected[number], result)
         if len(results) == len(self.inputs):
             return self._correct()
         return self._unfinished(answer, self._as_call(len(results)), outcome)
@@ -338,16 +339,16 @@ class Function(Exercise):
         outcome = run_limited(all_calls, seconds=self.seconds)
         return list(results), outcome
 
-    def _named(self, results: list[Any], complaint: str) -> str:
-        """Put the name of the mistake before a complaint, if the results are those of a known one."""
+    def _known(self, results: list[Any]) -> str | None:
+        """Return what is to be told about results that are those of a known mistake."""
         for mistake in self.mistakes:
             known, _ = self._try(mistake.wrong)  # it may raise, where the answer raises too
             same = (
                 difference(one, other, **self.comparison) is None for one, other in zip(known, results, strict=True)
             )
             if len(results) == len(known) and all(same):
-                return f"{mistake.message}\n{complaint}"
-        return complaint
+                return mistake.message
+        return None
 
     def _unfinished(self, answer: Callable, call: str, outcome: Outcome) -> Feedback:
         """Say why a function gave no result: it did not end, it has a blank, or it raised."""
@@ -357,7 +358,8 @@ class Function(Exercise):
             return Feedback("wrong", f"{call} did not end within {self.seconds:g} s: {cause}")
         if isinstance(outcome.error, TypeError) and "ellipsis" in str(outcome.error):
             return self._blank()
-        return Feedback("wrong", f"{call} stops with {one_line(outcome.error, code)}")
+        complaint = f"{call} stops with {one_line(outcome.error, code)}"
+        return Feedback("wrong", " ".join(filter(None, [complaint, _exchanged(self.reference, answer)])))
 
     def _as_call(self, number: int) -> str:
         """Return the call with an input as code, and what happened before it."""
@@ -398,6 +400,15 @@ class Quiz(Exercise):
 
 def _call(function: Callable, arguments: tuple) -> Any:
     return function(*copy.deepcopy(arguments))  # a function that changes its input must not spoil the next call
+
+
+def _exchanged(reference: Callable, answer: Callable) -> str:
+    """Say that a function takes the right parameters in another order; return nothing if that is not so."""
+    with suppress(Exception):  # a callable without a signature
+        wanted, taken = list(inspect.signature(reference).parameters), list(inspect.signature(answer).parameters)
+        if wanted != taken and sorted(wanted) == sorted(taken):
+            return f"It is called with ({', '.join(wanted)}), but yours takes ({', '.join(taken)}): keep their order."
+    return ""
 
 
 def _holds(rule: Callable[[Any], bool], answer: Any) -> bool:

@@ -120,11 +120,11 @@ def run_limited(function: Callable, arguments: Sequence = (), seconds: float = 5
 def _wait_or_stop(thread: threading.Thread, done: threading.Event, seconds: float) -> bool:
     """Return whether a thread has done its work in time; stop it if not, also when the learner presses Stop."""
     try:
-        in_time = _ends(done, seconds)
         end = time.monotonic() + IMPORT_LIMIT_S
-        while not in_time and _importing(thread) and time.monotonic() < end:
-            in_time = _ends(done, SLICE_S)
-        return in_time
+        while not (in_time := _ends(done, seconds)) and _importing(thread) and time.monotonic() < end:
+            while not done.is_set() and _importing(thread) and time.monotonic() < end:
+                time.sleep(SLICE_S)
+        return in_time  # after an import, the function has had its time once more
     finally:
         if not done.is_set():
             _stop(thread, done)
