@@ -5,17 +5,20 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import ipywidgets
 import matplotlib.pyplot as plt
 import nbformat
 import numpy as np
 import pytest
-from test_web_page import ROOT, Tab, needs_chromium, port  # noqa: F401  (`port` is a fixture)
+from chromium import Tab, needs_chromium
 
+from course_utils import draw
 from course_utils.datasets import digits
 from course_utils.draw import PAD, draw_digit, show_drawing, strokes_to_digit
 
+ROOT = Path(draw.__file__).resolve().parent.parent
 SEVEN = [[(80, 60), (200, 60), (130, 230)]]
 ONE = [[(150, 40), (140, 230)]]
 ZERO = [[(140 + 60 * np.cos(a), 140 + 90 * np.sin(a)) for a in np.linspace(0, 2 * np.pi, 40)]]
@@ -106,8 +109,8 @@ def lab(tmp_path):
 
 
 @needs_chromium
-def test_digit_drawn_with_the_mouse_is_read(lab, port):  # noqa: F811
-    tab = Tab(port, lab, ready="document.querySelector('.jp-CodeCell .cm-content') !== null")
+def test_digit_drawn_with_the_mouse_is_read(lab, port):
+    tab = Tab(port, lab, "document.querySelector('.jp-CodeCell .cm-content') !== null")
     tab.wait_for("document.body.innerText.includes('Python 3 (ipykernel) | Idle')")
     box = "(e => { const r = e.getBoundingClientRect(); return [r.x, r.y, r.width] })"
     out = "document.querySelector('.jp-OutputArea')"

@@ -4,14 +4,9 @@ Where no Chromium is found, its tests are skipped by name (Debian: ``apt-get ins
 README is made by ``COURSE_SCREENSHOT=1 python3 course.py test tests/test_web_page.py``, once lesson 11 has been run.
 """
 
-import base64
-import contextlib
 import io
-import itertools
-import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -23,6 +18,7 @@ import httpx
 import keras
 import numpy as np
 import pytest
+from chromium import Tab, needs_chromium
 from keras import layers
 from PIL import Image
 
@@ -32,70 +28,19 @@ from course_utils.models import ModelError, Notes, default_model, models_folder,
 
 ROOT = Path(web_page.__file__).resolve().parent.parent
 PICTURE = ROOT / "docs" / "pictures" / "web_page.png"
-WAIT_S = 600
-READY = "document.querySelector('input[type=file]') !== null && document.querySelector('#message') !== null"
-_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-CHROMIUM = next((found for name in _NAMES if (found := shutil.which(name))), None)
-needs_chromium = pytest.mark.skipif(
-    CHROMIUM is None, reason="no Chromium on this computer: the page is not tried in one"
-)
 
 
-class Tab:
-    """One visitor with cookies of their own, driven through Chrome's DevTools protocol."""
+class Visitor(Tab):
+    """Somebody who visits the page, with cookies of their own."""
 
-    def __init__(self, port, address, width=1100, height=800, ready=READY):
-        websocket = pytest.importorskip("websocket")
-        version = httpx.get(f"http://127.0.0.1:{port}/json/version").json()
-        browser = websocket.create_connection(version["webSocketDebuggerUrl"], suppress_origin=True, timeout=WAIT_S)
-        self._numbers, self._connection, self.requests = itertools.count(1), browser, []
-        context = self.call("Target.createBrowserContext")["browserContextId"]
-        target = self.call("Target.createTarget", url="about:blank", browserContextId=context)["targetId"]
-        browser.close()
-        page = f"ws://127.0.0.1:{port}/devtools/page/{target}"
-        self._connection = websocket.create_connection(page, suppress_origin=True, timeout=WAIT_S)
-        self.call("Network.enable")
-        self.call("Page.enable")
-        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
-        self.call("Emulation.setDeviceMetricsOverride", **size)
-        self.call("Page.navigate", url=address)
-        self.wait_for(ready)
-
-    def call(self, method, **parameters):
-        """Send a command and return its result; requests of the page that are seen meanwhile are kept."""
-        number = next(self._numbers)
-        self._connection.send(json.dumps({"id": number, "method": method, "params": parameters}))
-        while True:
-            message = json.loads(self._connection.recv())
-            if message.get("method") == "Network.requestWillBeSent":
-                self.requests.append(message["params"]["request"]["url"])
-            if message.get("id") == number:
-                if method == "Runtime.evaluate" and "error" in message:  # asked while one page gives way to the next
-                    return {"result": {}}
-                assert "error" not in message, message
-                return message["result"]
-
-    def ask(self, expression):
-        return self.call("Runtime.evaluate", expression=expression, returnByValue=True)["result"].get("value")
-
-    def wait_for(self, expression):
-        """Wait until an expression is true in the page, and return its value."""
-        end = time.monotonic() + WAIT_S
-        while not (value := self.ask(expression)):
-            assert time.monotonic() < end, f"not within {WAIT_S} s: {expression}\n{self.ask('document.body.innerText')}"
-            time.sleep(0.1)
-        return value
+    def __init__(self, port, address, **size):
+        ready = "document.querySelector('input[type=file]') !== null && document.querySelector('#message') !== null"
+        super().__init__(port, address, ready, **size)
 
     def upload(self, *files):
         root = self.call("DOM.getDocument")["root"]["nodeId"]
         entry = self.call("DOM.querySelector", nodeId=root, selector="input[type=file]")["nodeId"]
         self.call("DOM.setFileInputFiles", files=list(map(str, files)), nodeId=entry)
-
-    def press(self, key):
-        codes = {"Tab": 9, "Enter": 13}
-        common = {"key": key, "code": key, "windowsVirtualKeyCode": codes[key]}
-        self.call("Input.dispatchKeyEvent", type="keyDown", text="\r" if key == "Enter" else "", **common)
-        self.call("Input.dispatchKeyEvent", type="keyUp", **common)
 
     def message(self):
         """Wait for the sentence above the results, which says that all is done, and return it."""
@@ -104,9 +49,6 @@ class Tab:
 
     def headings(self):
         return self.ask("[...document.querySelectorAll('.result h2')].map(h => h.innerText).join(' | ')")
-
-    def screenshot(self):
-        return base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"])
 
 
 @pytest.fixture(scope="module")
@@ -144,25 +86,6 @@ def address(model, uploads):
     page.close(verbose=False)
 
 
-@pytest.fixture(scope="module")
-def port(tmp_path_factory):
-    """A Chromium that can reach this computer only; return the port of its DevTools."""
-    profile = tmp_path_factory.mktemp("profile")
-    options = ["--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--remote-debugging-port=0"]
-    options += ["--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1", "--disable-background-networking"]
-    options += [f"--user-data-dir={profile}", "about:blank"]
-    with subprocess.Popen([CHROMIUM, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
-        file, end = profile / "DevToolsActivePort", time.monotonic() + WAIT_S
-        while not (file.is_file() and file.read_text(encoding="utf-8").strip()):
-            assert time.monotonic() < end and running.poll() is None, "Chromium does not start"
-            time.sleep(0.1)
-        yield int(file.read_text(encoding="utf-8").splitlines()[0])
-        running.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            running.wait(10)
-        running.kill()
-
-
 @pytest.fixture
 def pictures(tmp_path):
     files = {}
@@ -174,7 +97,7 @@ def pictures(tmp_path):
 
 @needs_chromium
 def test_page_predicts_upload_without_requests(address, port, pictures, uploads):
-    tab = Tab(port, address)
+    tab = Visitor(port, address)
     tab.upload(pictures["noon"])
     assert tab.message() == "1 image: 1 × bright." and tab.headings() == "bright, 97 %"
     tab.wait_for("[...document.querySelectorAll('.result img')].filter(i => i.naturalWidth > 50 && i.alt).length === 2")
@@ -190,7 +113,7 @@ def test_page_takes_several_files_and_says_what_it_makes_of_each(address, port, 
     (tmp_path / "holiday.jpg").write_text("This is no image.", encoding="utf-8")
     Image.new("L", (90, 60), 240).save(tmp_path / "wide.png")
     (tmp_path / "large.png").write_bytes(b"\x89PNG" + bytes(25_000_000))
-    tab = Tab(port, address)
+    tab = Visitor(port, address)
     tab.upload(pictures["dusk"], tmp_path / "wide.png", tmp_path / "holiday.jpg", tmp_path / "large.png")
     assert tab.message() == "4 images: 2 × unreadable, 1 × not sure, 1 × bright."
     assert tab.headings() == "Not sure: bright, 51 % | bright, 97 % | ⚠ holiday.jpg | ⚠ large.png"
@@ -203,7 +126,7 @@ def test_page_takes_several_files_and_says_what_it_makes_of_each(address, port, 
 @needs_chromium
 def test_page_says_what_it_leaves_out(address, port, pictures, tmp_path, monkeypatch):
     monkeypatch.setattr(web_page, "MOST_FILES", 2)
-    tab = Tab(port, address)
+    tab = Visitor(port, address)
     tab.upload(*pictures.values())
     assert tab.message().endswith("Only the first 2 of 3 files were taken.")
     assert tab.ask("document.querySelectorAll('.result').length") == 2
@@ -211,7 +134,7 @@ def test_page_says_what_it_leaves_out(address, port, pictures, tmp_path, monkeyp
 
 @needs_chromium
 def test_page_shows_card_and_works_by_keyboard_on_a_phone(address, port):
-    tab = Tab(port, address, width=375)
+    tab = Visitor(port, address, width=375)
     text = tab.ask("document.body.innerText")
     assert text.startswith("How bright?") and "For: tests." in text and "Not for: anything else." in text
     assert "Below a probability of 90 % it is not sure" in text
@@ -230,7 +153,7 @@ def test_page_shows_card_and_works_by_keyboard_on_a_phone(address, port):
 @needs_chromium
 def test_page_refuses_huge_upload(address, port, tmp_path, uploads):
     (tmp_path / "huge.png").write_bytes(b"\x89PNG" + bytes(80_000_000))
-    tab = Tab(port, address)
+    tab = Visitor(port, address)
     tab.upload(tmp_path / "huge.png")
     text = tab.wait_for("document.body.innerText.match(/exceed the maximum allowed size of [^\\n]*/)?.[0]")
     assert "60.0 M" in text and "huge.png" in text
@@ -240,7 +163,7 @@ def test_page_refuses_huge_upload(address, port, tmp_path, uploads):
 @needs_chromium
 def test_page_serves_two_visitors(address, port, pictures):
     for _ in range(3):  # again and again, so that they really meet
-        tabs = {name: Tab(port, address) for name in ("night", "noon")}
+        tabs = {name: Visitor(port, address) for name in ("night", "noon")}
         threads = [threading.Thread(target=tab.upload, args=(pictures[name],)) for name, tab in tabs.items()]
         [thread.start() for thread in threads]
         [thread.join() for thread in threads]
@@ -374,7 +297,7 @@ def test_main_refuses_taken_port(model, address, monkeypatch, capsys):
 def test_screenshot_for_the_readme(port, uploads):
     page = web_page.build_page(default_model(web_page.MODEL_NAME))
     try:
-        tab = Tab(port, web_page.start(page), width=1000, height=640)
+        tab = Visitor(port, web_page.start(page), width=1000, height=640)
         tab.upload(solar_cells() / "test" / "defective" / "cell0001.png")
         tab.message()
         time.sleep(2)  # bars and borders move for a moment
