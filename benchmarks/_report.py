@@ -62,7 +62,7 @@ FOOT = """\
 ## How these numbers are made
 
 - Everything that is compared is first checked to give the same result, or is judged by the same score on the same
-  pictures.
+  images.
 - A time is the median of several runs after one run that is not counted. The machine does nothing else meanwhile.
 - `benchmarks/results/NAME.json` holds each result with more digits. This page is drawn from these files by
   `.venv/bin/python benchmarks/_report.py`; a test compares the two, so do not edit it by hand.

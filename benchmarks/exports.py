@@ -1,4 +1,4 @@
-"""How fast, how large and how equal are the formats of lesson 11? One model, single pictures and batches."""
+"""How fast, how large and how equal are the formats of lesson 11? One model, single images and batches."""
 
 import statistics
 import subprocess
@@ -121,8 +121,8 @@ def compared(model: keras.Model, folder: Path, examples: np.ndarray, test, quick
         rows.append(
             {
                 "way": name,
-                "ms, one picture": ms[name],
-                "pictures a second, 16 at once": len(batch) / seconds,
+                "ms, one image": ms[name],
+                "images per second, 16 at once": len(batch) / seconds,
                 "first answer after (s)": seconds_to_first_answer(folder / file, engine, 1 if quick else 3)
                 if not (quick and file != "m.onnx")
                 else None,
@@ -137,8 +137,8 @@ def compared(model: keras.Model, folder: Path, examples: np.ndarray, test, quick
         f"{len(pictures)} test cells. What does each format cost, and does it give the same answers?",
         columns={
             "way": "",
-            "ms, one picture": ",.1f",
-            "pictures a second, 16 at once": ",.0f",
+            "ms, one image": ",.1f",
+            "images per second, 16 at once": ",.0f",
             "first answer after (s)": ".2f",
             "MB": ".1f",
             "largest difference": ".0e",
@@ -148,14 +148,14 @@ def compared(model: keras.Model, folder: Path, examples: np.ndarray, test, quick
         checks=[
             ("all float formats give the probabilities of Keras, to 0.0001", True),
             (
-                "one of them is at least 5 times as fast as `predict` on single pictures",
+                "one of them is at least 5 times as fast as `predict` on single images",
                 ms["Keras: model.predict"] >= 5 * min(ms.values()),
             ),
             ("eight bits give the same answer for at least 90 % of the cells", agree["LiteRT, eight bits"] >= 0.9),
         ],
         notes=[
             "“First answer” counts from the start of a fresh Python program, imports included, but not Python's own "
-            "start. LiteRT answers its pictures one after the other, also when 16 come at once. Agreement is that of "
+            "start. LiteRT answers its images one after the other, also when 16 come at once. Agreement is that of "
             "probabilities (largest difference) and of answers at a threshold of 50 %."
         ],
     )

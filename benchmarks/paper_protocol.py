@@ -5,11 +5,11 @@ probability and type; a cell counts as defective above 0.5; here the mean over 2
 solar module on both sides. The same models are therefore also judged with whole modules held out.
 
 What was looked at, how often: depths, picture sizes, views, C and weights were chosen by cross-validation within the
-training and validation parts of the course's split by module (2,012 cells, 34 modules), where about 300 combinations
+training and validation sets of the course's split by module (2,012 cells, 34 modules), where about 300 combinations
 were compared. The splits that give the table's numbers contain those cells too, so its choices are not wholly free of
 them. This table was made twice: the first time the best model, without 160 px and VGG16, had 88.3 % at random and
 81.8 % by module; after that, more was tried on the 2,012 cells and about 50 combinations by module on all cells,
-none of which was chosen for it. The course's test part (10 modules) took no part in any choice; it was scored a few
+none of which was chosen for it. The course's test set (10 modules) took no part in any choice; it was scored a few
 times, to see why it is so much harder than the rest (whole modules get the wrong offset).
 
 Everything is computed again: no features are kept from an earlier run.
@@ -64,7 +64,7 @@ NOTES = (
     "VGG16's blocks 3 and 5 at 160 px. *Weighted*: each feature is multiplied by the root of its absolute correlation "
     "with the label in the training set.",
     "What was looked at: about 300 combinations were compared by cross-validation within the training and validation "
-    "parts of the course's split (2,012 cells, 34 modules). Depths, views, sizes, C and weights were chosen there. The "
+    "sets of the course's split (2,012 cells, 34 modules). Depths, views, sizes, C and weights were chosen there. The "
     "splits of this table contain those cells, so its choices are not wholly free of them. This table was made twice; "
     "the first time its best model, without 160 px and VGG16, had 88.3 % at random and 81.8 % by module.",
 )
@@ -217,7 +217,7 @@ def row(name: str, random: Sequence[float], by_module: Sequence[float] = ()) -> 
 
 
 def on_test_part(model: Model, cells: Cells) -> str:
-    """Return a sentence on the course's test part, for a model trained on all other cells."""
+    """Return a sentence on the course's test set, for a model trained on all other cells."""
     in_test = np.char.startswith(cells.files, "test/")
     labels, groups = cells.labels[in_test], cells.groups[in_test]
     decision = decisions(model, cells, np.flatnonzero(~in_test), np.flatnonzero(in_test))
@@ -229,7 +229,7 @@ def on_test_part(model: Model, cells: Cells) -> str:
     shares = [((decision[module] > 0).mean(), labels[module].mean()) for module in modules]
     said, true = max(shares, key=lambda pair: abs(pair[0] - pair[1]))
     return (
-        f"The course's test part ({len(modules)} modules), by the model of the last row trained on all other cells: "
+        f"The course's test set ({len(modules)} modules), by the model of the last row trained on all other cells: "
         f"accuracy {np.concatenate(right).mean():.1%} (95 % interval over its modules {low:.0%} to {high:.0%}), F1 "
         f"{f1_score(labels, decision > 0):.3f}, AUC {roc_auc_score(labels, decision):.3f}. What goes wrong is whole "
         f"modules: in the worst, {said:.0%} of the cells are called defective where {true:.0%} are."

@@ -1,4 +1,4 @@
-"""How many pictures a second does the pipeline of lesson 02 deliver? And a plain loop, and decoding alone?"""
+"""How many images per second does the pipeline of lesson 02 deliver? And a plain loop, and decoding alone?"""
 
 import re
 import statistics
@@ -47,7 +47,7 @@ def seconds_for(batches: Iterable, count: int) -> float:
 
 
 def measure(quick: bool) -> _report.Result:
-    """Check that loop and pipeline give the same pictures, then time one epoch of the training set in each way."""
+    """Check that loop and pipeline give the same images, then time one epoch of the training set in each way."""
     return timed(datasets.solar_cells(), runs=1 if quick else 3)
 
 
@@ -90,17 +90,17 @@ def timed(cells: Path, runs: int) -> _report.Result:
         speeds[name] = len(files) / statistics.median(seconds[1:])
     loop, first, later, _, _, limit, _ = speeds.values()
     return _report.Result(
-        title="Pipeline: pictures a second",
+        title="Pipeline: images per second",
         question=f"{len(files):,} training photos of solar cells (PNG, 300 × 300) become augmented batches of {BATCH} "
         "at 160 × 160. What does the `tf.data` pipeline of lesson 02, section 2.11, gain over a plain loop, and what "
         "would decoding alone allow?",
-        columns={"way": "", "pictures a second": ",.0f", "times the plain loop": ".1f"},
+        columns={"way": "", "images per second": ",.0f", "times the plain loop": ".1f"},
         rows=[
-            {"way": name, "pictures a second": speed, "times the plain loop": speed / loop}
+            {"way": name, "images per second": speed, "times the plain loop": speed / loop}
             for name, speed in speeds.items()
         ],
         checks=[
-            ("pipeline and plain loop decode the same pictures, number by number", True),
+            ("pipeline and plain loop decode the same images, number by number", True),
             ("the lesson's pipeline is faster than the plain loop in the first epoch", first > loop),
             ("in later epochs it is at least twice as fast as in the first", later > 2 * first),
             ("in later epochs it is faster than decoding could ever be, because it does not decode", later > limit),

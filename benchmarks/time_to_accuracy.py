@@ -1,6 +1,6 @@
 """Two ways to transfer learning, same cells, same computer: the usual recipe with its epochs, and the course's.
 
-The usual recipe pushes augmented pictures through MobileNetV2 in every epoch: ten epochs with the network frozen, then
+The usual recipe pushes augmented images through MobileNetV2 in every epoch: ten epochs with the network frozen, then
 ten with the layers above 100 released. The course pushes each cell and the cell turned by 180° through it once and
 trains the head of lesson 07, a logistic regression, on what three depths say. Both start from the files on disk and end
 with a score for each test cell; nothing is kept from an earlier run.
@@ -43,7 +43,7 @@ COLUMNS = {
     "AUC": ".3f",
 }
 QUESTION = """\
-The usual recipe for transfer learning (augmented pictures through MobileNetV2, ten epochs frozen at 1e-4, ten with the
+The usual recipe for transfer learning (augmented images through MobileNetV2, ten epochs frozen at 1e-4, ten with the
 layers above 100 released at 1e-5) against features computed once and a logistic regression. Same 1,604 training cells,
 same 612 test cells of other modules, one run; from the files on disk to the last prediction."""
 
@@ -186,7 +186,7 @@ def measure(quick: bool) -> _report.Result:
         "(`block_6_expand_relu`, `block_13_expand_relu`, `out_relu`), averaged over the cell and the cell turned by "
         "180°. The head is a logistic regression; its C is chosen by cross-validation over the modules of the training "
         "part.",
-        "The test part has ten modules, so a difference of a few points can be luck (lesson 07); the difference in "
+        "The test set has ten modules, so a difference of a few points can be luck (lesson 07); the difference in "
         "time cannot.",
     ]
     return _report.Result("Time to accuracy", QUESTION, COLUMNS, recipe + ours, checks_of(recipe, ours), notes)
