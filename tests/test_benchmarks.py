@@ -97,7 +97,7 @@ def test_convolution_refuses_to_time_wrong_numbers(quick, monkeypatch):
 
 def test_pipeline_times_the_code_of_the_lesson(quick, monkeypatch, tmp_path):
     _, _, result = quick("pipeline")
-    assert len(result["rows"]) == 7 and all(speed > 0 for speed in column(result, "pictures a second"))
+    assert len(result["rows"]) == 7 and all(speed > 0 for speed in column(result, "images per second"))
     assert result["rows"][0]["times the plain loop"] == 1
 
     from benchmarks import pipeline
