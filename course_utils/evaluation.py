@@ -14,11 +14,10 @@ def bootstrap_interval(
     level: float = 0.95,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """Return the bootstrap interval of a score; with few groups (ten, say) it is rough, and rather too narrow.
+    """Return the bootstrap interval of a score; with few groups (ten, say) it is rough: lesson 07 measures how rough.
 
-    Percentiles after B. Efron: Bootstrap methods: another look at the jackknife, Annals of Statistics 7(1), 1979,
-    widened for few units (Student's t) after T. Hesterberg: What teachers should know about the bootstrap, The American
-    Statistician 69(4), 2015. Lesson 07 measures how often it holds the true score.
+    After B. Efron: Bootstrap methods: another look at the jackknife, Annals of Statistics 7(1), 1979; widened for few
+    units after T. Hesterberg: What teachers should know about the bootstrap, American Statistician 69(4), 2015.
 
     Parameters
     ----------
@@ -35,8 +34,7 @@ def bootstrap_interval(
     Raises
     ------
     ValueError
-        If there is no column, their lengths differ, a group is NaN, `level` is out of range, or no resample gives a
-        finite number.
+        If there is no column, lengths differ, a group is NaN, `level` is out of range, or no resample gives a number.
     """
     columns = tuple(np.asarray(column) for column in columns)
     lengths = {len(column) for column in (*columns, *(() if groups is None else (groups,)))}
@@ -59,11 +57,9 @@ def bootstrap_interval(
     finite = np.array(values)[np.isfinite(values)]
     if not finite.size:
         raise ValueError("In no resample was the statistic a finite number: look at what it gives for all rows.")
-    units, tail = len(members), (1 - level) / 2
-    if units > 1:
-        tail = ndtr(stdtrit(units - 1, tail) * np.sqrt(units / (units - 1)))
-    low, high = np.quantile(finite, [tail, 1 - tail])
-    return float(low), float(high)
+    units = max(len(members), 2)
+    tail = ndtr(stdtrit(units - 1, (1 - level) / 2) * np.sqrt(units / (units - 1)))
+    return tuple(np.quantile(finite, [tail, 1 - tail]).tolist())
 
 
 def reliability(probabilities: np.ndarray, labels: np.ndarray, bins: int = 10) -> tuple[np.ndarray, ...]:
@@ -78,10 +74,8 @@ def reliability(probabilities: np.ndarray, labels: np.ndarray, bins: int = 10) -
             f"Probabilities have the shape {probabilities.shape} and labels {labels.shape}: pass one of each for every "
             "image, the probability being that of class 1."
         )
-    if np.isnan(probabilities).any():
-        raise ValueError("A probability is NaN: look for the image and the step that gave it.")
     if not ((probabilities >= 0) & (probabilities <= 1)).all():
-        raise ValueError("A probability lies outside of 0…1: logits go through `scipy.special.expit` first.")
+        raise ValueError("A probability is NaN or outside of 0…1: logits go through `scipy.special.expit` first.")
     if not np.isin(labels, (0, 1)).all():
         raise ValueError("A label is neither 0 nor 1: with more classes, ask for one class at a time.")
     place = np.minimum((probabilities * bins).astype(int), bins - 1)

@@ -88,11 +88,10 @@ def show_grad_cam(
             "pass at least one image, and one of each for it."
         )
     for axis, image, heat in zip(image_grid(len(images), titles, columns, height), images, heat_maps, strict=True):
-        image, heat = np.asarray(image), np.asarray(heat, np.float32)
+        image, heat = np.asarray(image), np.asarray(heat, np.float32) / max(float(np.max(heat)), 1e-12)
         height_px, width_px = image.shape[:2]
         axis.imshow(image, cmap="gray", vmin=0, vmax=255)
         over = {"extent": (-0.5, width_px - 0.5, height_px - 0.5, -0.5), "interpolation": "nearest"}
-        heat = heat / max(float(heat.max()), 1e-12)
         axis.imshow(heat, cmap="inferno", vmin=0, vmax=1, alpha=0.75 * heat, **over)
 
 

@@ -150,21 +150,6 @@ def plot_runs(values: Mapping[str, Sequence[float]], label: str, limits: tuple[f
     axis.set(yticks=range(len(values)), yticklabels=values, ylim=(len(values) - 0.5, -0.75), xlabel=label, xlim=limits)
 
 
-def plot_intervals(
-    intervals: Mapping[str, tuple[float, float, float]], label: str, limits: tuple[float, float]
-) -> None:
-    """Plot one row per name: a bar from the low to the high end of an interval, and a dot at the score between them.
-
-    `intervals` has for each name (low, score, high).
-    """
-    _, axis = plt.subplots(figsize=(9, 1.1 + 0.5 * len(intervals)))
-    for row, (low, score, high) in enumerate(intervals.values()):
-        axis.plot([low, high], [row, row], color="C0", linewidth=5)
-        axis.plot(score, row, "o", color="black", zorder=3)
-    rows = len(intervals)
-    axis.set(yticks=range(rows), yticklabels=intervals, ylim=(rows - 0.5, -0.5), xlabel=label, xlim=limits)
-
-
 class Explorer(ipywidgets.HBox):
     """A row of widgets that a page without a kernel shows as one sentence, not as its Python representation."""
 

@@ -109,7 +109,7 @@ def test_calibration_error_by_hand():
         ([0.5, 0.5], [1], "shape"),
         ([[0.5]], [[1]], "shape"),
         ([1.5], [1], "outside of 0…1"),
-        ([np.nan], [1], "NaN"),
+        ([np.nan], [1], "NaN or outside"),
         ([0.5], [2], "neither 0 nor 1"),
     ],
 )
@@ -125,4 +125,4 @@ def test_interval_of_few_units_covers_about_what_it_promises():
     for _ in range(200):
         low, high = evaluation.bootstrap_interval(np.mean, random.normal(size=6), repeats=400)
         hits.append(low <= 0 <= high)
-    assert 0.9 < np.mean(hits) < 0.99  # plain percentiles: 0.87
+    assert 0.9 < np.mean(hits) < 0.99  # plain percentiles: 0.84
