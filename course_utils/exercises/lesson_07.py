@@ -69,10 +69,10 @@ def percentages(found, false_alarm, missed):
 
 @function(
     inputs=lambda: [
-        np.array([[8, 2], [1, 4]]),
-        np.array([[5, 0, 0], [2, 2, 1], [0, 6, 2]]),
-        np.array([[90, 10, 0], [0, 10, 0], [5, 5, 10]]),
-        np.array([[1, 0, 0, 3], [0, 7, 0, 0], [2, 2, 4, 0], [0, 0, 9, 1]]),
+        (np.array([[8, 2], [1, 4]]),),
+        (np.array([[5, 0, 0], [2, 2, 1], [0, 6, 2]]),),
+        (np.array([[90, 10, 0], [0, 10, 0], [5, 5, 10]]),),
+        (np.array([[1, 0, 0, 3], [0, 7, 0, 0], [2, 2, 4, 0], [0, 0, 9, 1]]),),
     ],
     hints=(
         "The images of one class fill one row. What fraction of that row lies on the diagonal?",
