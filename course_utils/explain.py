@@ -76,7 +76,7 @@ def show_grad_cam(
     columns: int = 4,
     height: float = 2.6,
 ) -> None:
-    """Show uint8 images in grey with a heat map (h, w) over each: dark where it is 0, bright yellow at its own maximum.
+    """Show uint8 images in grey with a heat map (h, w) over each: clear where it is 0, yellow at its own maximum.
 
     A map is drawn as blocks, so that it looks no finer than it is. `height` is that of a row in inches. Raises
     ValueError if the numbers of images, maps and titles differ, or there is no image.
@@ -88,11 +88,11 @@ def show_grad_cam(
             "pass at least one image, and one of each for it."
         )
     for axis, image, heat in zip(image_grid(len(images), titles, columns, height), images, heat_maps, strict=True):
-        image, heat = np.asarray(image), np.asarray(heat, np.float32)
+        image, heat = np.asarray(image), np.asarray(heat, np.float32) / max(float(np.max(heat)), 1e-12)
         height_px, width_px = image.shape[:2]
         axis.imshow(image, cmap="gray", vmin=0, vmax=255)
         over = {"extent": (-0.5, width_px - 0.5, height_px - 0.5, -0.5), "interpolation": "nearest"}
-        axis.imshow(heat / max(float(heat.max()), 1e-12), cmap="inferno", vmin=0, vmax=1, alpha=0.55, **over)
+        axis.imshow(heat, cmap="inferno", vmin=0, vmax=1, alpha=0.75 * heat, **over)
 
 
 def _flat_layers(model: "keras.Model") -> "list[keras.layers.Layer]":

@@ -1,4 +1,4 @@
-"""Exercises of lesson 07: scores from counts, size of a test set, a leaking script, a threshold, calibration."""
+"""Exercises of lesson 07: scores, recall per class, size of a test set, a leak, a threshold, calibration."""
 
 import math
 
@@ -48,7 +48,7 @@ def product(found, false_alarm, missed):
     return _scores(found, false_alarm, missed, lambda p, r: p * r)
 
 
-@scores.mistake("Where there is nothing to divide by, you give 1. A model that finds nothing earns nothing: give 0.")
+@scores.mistake("Where there is nothing to divide by, you give 1. The task asks for 0 there.")
 def one_for_nothing(found, false_alarm, missed):
     precision = found / (found + false_alarm) if found + false_alarm else 1.0
     recall = found / (found + missed) if found + missed else 1.0
@@ -67,9 +67,61 @@ def percentages(found, false_alarm, missed):
     return tuple(100 * number for number in scores.reference(found, false_alarm, missed))
 
 
+@function(
+    inputs=lambda: [
+        (np.array([[8, 2], [1, 4]]),),
+        (np.array([[5, 0, 0], [2, 2, 1], [0, 6, 2]]),),
+        (np.array([[90, 10, 0], [0, 10, 0], [5, 5, 10]]),),
+        (np.array([[1, 0, 0, 3], [0, 7, 0, 0], [2, 2, 4, 0], [0, 0, 9, 1]]),),
+    ],
+    hints=(
+        "The images of one class fill one row. What fraction of that row lies on the diagonal?",
+        "`np.diag(matrix)` gives the diagonal, `matrix.sum(axis=1)` the sum of each row.",
+    ),
+    remark="Their mean is the balanced accuracy. The same with the sums of the columns is precision.",
+)
+def recall_per_class(matrix):
+    return np.diag(matrix) / matrix.sum(axis=1)
+
+
+@recall_per_class.mistake("You divide by the sums of the columns. That is precision; recall divides by the rows.")
+def by_columns(matrix):
+    return np.diag(matrix) / matrix.sum(axis=0)
+
+
+@recall_per_class.mistake("You divide by all images. Recall divides by the images of the class: the sum of its row.")
+def by_all_images(matrix):
+    return np.diag(matrix) / matrix.sum()
+
+
+@recall_per_class.mistake("That is one number, the mean. The task asks for one recall per class.")
+def mean_recall(matrix):
+    return float(np.mean(recall_per_class.reference(matrix)))
+
+
+@recall_per_class.mistake("That is one number, the accuracy. The task asks for one recall per class.")
+def accuracy_instead(matrix):
+    return float(np.trace(matrix) / matrix.sum())
+
+
+@recall_per_class.mistake("These are percentages. Give fractions between 0 and 1.")
+def recall_in_percent(matrix):
+    return 100 * recall_per_class.reference(matrix)
+
+
+@recall_per_class.mistake("These are counts. Divide each by the number of images of its class.")
+def only_the_diagonal(matrix):
+    return np.diag(matrix)
+
+
+@recall_per_class.mistake("That is what each class misses. Recall is the fraction that is found.")
+def missed_fraction(matrix):
+    return 1 - recall_per_class.reference(matrix)
+
+
 @quiz(
-    because="“Never a tumour” is right in 99 % and finds none. Only beside that does 98.5 % show what it is: less than "
-    "not looking, unless it buys recall.",
+    because="A program that always says “no tumour” is right for 99 % and finds none. Compared with that, 98.5 % is "
+    "less than not looking. It can still be worth having if it finds tumours, so ask for its recall.",
     hints=("What does a program score that predicts the same for every image?",),
     A="1.5 % of mistakes sounds little. But how many mistakes does a program make that never looks at an image?",
     B="A larger test set would pin the 98.5 % down more closely. It would not say what the number is worth.",
@@ -228,7 +280,7 @@ def _cells_for_threshold(seed, count):
         "Write the cost of one threshold as a function, then go through the candidates and keep the cheapest; of "
         "equally cheap ones the lowest.",
     ),
-    remark="`cheapest_threshold` in `course_utils.evaluation` does this, with a finer choice among equals.",
+    remark="`TunedThresholdClassifierCV` of scikit-learn does this for a model (section 7.16).",
 )
 def choose_threshold(probabilities, labels, missed, false_alarm, candidates):
     def cost(threshold):
@@ -315,7 +367,7 @@ def formula(probabilities, labels, missed, false_alarm, candidates):
     A="0.97 says how well positives are ranked above negatives. How many alarms are false depends on how many "
     "negatives there are.",
     B="The area does not change with the proportion of positives: it compares pairs of one positive and one negative.",
-    D="Accuracy would be worse still as a measure here: saying no to everything has 99.9 %.",
+    D="Accuracy says even less here: a detector that never raises an alarm has 99.9 %.",
 )
 def q3():
     return "C"
