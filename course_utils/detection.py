@@ -1,7 +1,7 @@
-"""Boxes: formats, overlaps, windows over a pyramid, matching and average precision. Lesson 09 derives each.
+"""Boxes: overlaps, windows over a pyramid, matching and average precision. Lesson 09 derives each.
 
-All functions but `convert_boxes` take corners in pixels, (x1, y1, x2, y2), x to the right and y down from the outer
-edge of the first pixel: a box that covers the whole image is (0, 0, width, height), and x2 − x1 is its width.
+All functions take corners in pixels, (x1, y1, x2, y2), x to the right and y down from the outer edge of the first
+pixel: a box that covers the whole image is (0, 0, width, height), and x2 − x1 is its width.
 """
 
 from collections.abc import Sequence
@@ -9,15 +9,13 @@ from typing import NamedTuple
 
 import cv2
 import ipywidgets
+import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from numpy.lib.stride_tricks import sliding_window_view
 
-from course_utils.plots import Explorer
-
-FORMATS = ("corners", "corner and size", "centre, relative")
-
+from course_utils.plots import Explorer, show_images
 
 class Detections(NamedTuple):
     """What a detector finds in one image: a row, a score and a class for each box."""
@@ -29,37 +27,6 @@ class Detections(NamedTuple):
     def select(self, rows: np.ndarray) -> "Detections":
         """Return the detections that `rows` (indices or a mask) picks, in its order."""
         return Detections(*(column[rows] for column in self))
-
-
-def convert_boxes(boxes: np.ndarray, source: str, target: str, image_size: tuple[int, int] | None = None) -> np.ndarray:
-    """Return boxes, (n, 4) or (4,), in another of the `FORMATS`; float64.
-
-    ``"corners"`` are (x1, y1, x2, y2) in pixels; ``"corner and size"`` is (x1, y1, width, height) in pixels, as in
-    COCO; ``"centre, relative"`` is (centre x, centre y, width, height) as in YOLO, in fractions of `image_size`, which
-    is (height, width) in pixels. Raises ValueError for another format or shape, or where the size is missing.
-    """
-    for name in (source, target):
-        if name not in FORMATS:
-            raise ValueError(f"There is no box format {name!r}: use one of {', '.join(map(repr, FORMATS))}.")
-    boxes = np.asarray(boxes, np.float64)
-    if boxes.ndim not in (1, 2) or boxes.shape[-1] != 4:
-        raise ValueError(f"A box is four numbers, but the array has the shape {boxes.shape}: pass (n, 4) or (4,).")
-    if "centre, relative" in (source, target):
-        if image_size is None:
-            raise ValueError("Fractions of the image need its size: pass image_size=(height, width) in pixels.")
-        height, width = image_size[:2]
-        scale = np.array([width, height, width, height], np.float64)
-    first, second = boxes[..., :2], boxes[..., 2:]
-    if source == "corner and size":
-        second = first + second
-    elif source == "centre, relative":
-        middle, size = np.split(boxes * scale, 2, axis=-1)
-        first, second = middle - size / 2, middle + size / 2
-    if target == "corner and size":
-        return np.concatenate([first, second - first], axis=-1)
-    if target == "centre, relative":
-        return np.concatenate([(first + second) / 2, second - first], axis=-1) / scale
-    return np.concatenate([first, second], axis=-1)
 
 
 def iou(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
@@ -272,6 +239,28 @@ def show_boxes(
             axis.text(*corner, texts[number], va="bottom" if above else "top", **options)
 
 
+def show_detections(
+    images: Sequence[np.ndarray],
+    boxes: Sequence[np.ndarray | Detections],
+    texts: Sequence[Sequence[str]] | None = None,
+    titles: Sequence[str] | None = None,
+    columns: int = 4,
+    height: float = 3.2,
+    color: str = "#D55E00",
+) -> None:
+    """Show images as `show_images` does, and on each its boxes: (n, 4), or detections with their scores.
+
+    `texts` holds the texts at the boxes of each image, instead of the scores. ValueError if the lengths differ.
+    """
+    if len(images) != len(boxes) or (texts is not None and len(texts) != len(images)):
+        raise ValueError(f"show_detections got {len(images)} images: pass boxes (and texts, if any) for each.")
+    show_images(images, titles, columns, height)
+    for number, (axis, of_one) in enumerate(zip(plt.gcf().axes, boxes, strict=False)):
+        found = isinstance(of_one, Detections)
+        scores = [f"{score:.2f}" for score in of_one.scores] if found else None
+        show_boxes(axis, of_one.boxes if found else of_one, texts[number] if texts else scores, color)
+
+
 def threshold_explorer(
     images: Sequence[np.ndarray], found: Sequence[Detections], boxes: Sequence[np.ndarray]
 ) -> ipywidgets.Widget:
@@ -325,6 +314,6 @@ def _corners(boxes: np.ndarray) -> np.ndarray:
         worst = boxes[(boxes[:, 2:] < boxes[:, :2]).any(axis=1)][0].tolist()
         raise ValueError(
             f"The box {worst} ends before it begins: corners (x1, y1, x2, y2) are expected. Is it (x, y, width, "
-            "height)? `convert_boxes` helps."
+            "height)? keras.utils.bounding_boxes.convert_format helps."
         )
     return boxes
