@@ -17,6 +17,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from course_utils.plots import Explorer, show_images
 
+
 class Detections(NamedTuple):
     """What a detector finds in one image: a row, a score and a class for each box."""
 

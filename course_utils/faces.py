@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 from scipy.special import expit
 
-from course_utils.images import silent_stderr
 from course_utils.detection import Detections, nms
+from course_utils.images import silent_stderr
 from course_utils.weights import blazeface_tflite
 
 if TYPE_CHECKING:

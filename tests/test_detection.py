@@ -1,4 +1,4 @@
-"""Boxes: formats, overlap, suppression, average precision, windows, drawing; against worked tables and scikit-learn."""
+"""Boxes: overlap, suppression, average precision, windows, drawing; against worked tables and scikit-learn."""
 
 import cv2
 import matplotlib.pyplot as plt
@@ -9,7 +9,7 @@ from sklearn.metrics import average_precision_score
 from course_utils import detection
 from course_utils.detection import Detections
 
-# The five boxes of lesson 09, section 9.2, worked out there by hand.
+# The four boxes of lesson 09, section 9.6, and a duplicate, worked out there by hand.
 TRUTH = np.array([[10, 10, 50, 50], [60, 20, 100, 60], [20, 70, 60, 100]])
 BOXES = np.array([[10, 10, 50, 60], [10, 20, 50, 60], [110, 70, 140, 100], [60, 30, 100, 70], [30, 70, 60, 100]])
 SCORES = np.array([0.95, 0.90, 0.80, 0.70, 0.40])
@@ -33,44 +33,6 @@ def painted(boxes, side=130):
     for mask, (x1, y1, x2, y2) in zip(masks, boxes.astype(int), strict=True):
         mask[y1:y2, x1:x2] = True
     return masks
-
-
-# --- formats ---
-
-
-def test_box_in_all_formats():
-    same = {
-        "corners": [20, 10, 60, 40],
-        "corner and size": [20, 10, 40, 30],
-        "centre, relative": [0.2, 0.25, 0.2, 0.3],
-    }
-    for source, box in same.items():
-        for target, expected in same.items():
-            result = detection.convert_boxes(box, source, target, image_size=(100, 200))
-            assert result.dtype == np.float64 and np.allclose(result, expected), (source, target)
-
-
-def test_box_formats_convert_there_and_back():
-    boxes = random_boxes(50)
-    for name in detection.FORMATS:
-        there = detection.convert_boxes(boxes, "corners", name, image_size=(70, 130, 3))
-        assert there.shape == (50, 4)
-        assert np.allclose(detection.convert_boxes(there, name, "corners", image_size=(70, 130)), boxes)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (([1, 2, 3, 4], "xyxy", "corners"), "no box format 'xyxy'"),
-        (([1, 2, 3, 4], "corners", "yolo"), "no box format 'yolo'"),
-        (([1, 2, 3, 4], "corners", "centre, relative"), "need its size"),
-        (([1, 2, 3], "corners", "corner and size"), r"shape \(3,\)"),
-        ((np.zeros((2, 2, 4)), "corners", "corner and size"), r"shape \(2, 2, 4\)"),
-    ],
-)
-def test_box_conversion_refuses_unknown_formats(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        detection.convert_boxes(*arguments)
 
 
 # --- overlap and suppression ---
@@ -292,6 +254,23 @@ def test_show_boxes_keeps_text_inside_the_image():
     detection.show_boxes(axis, [[5, 1, 30, 30], [5, 50, 30, 80]], ["top", "middle"], linestyle="--")
     assert [text.get_va() for text in axis.texts] == ["top", "bottom"]
     assert len(axis.patches) == 2  # dashed frames have no rim
+
+
+def test_show_detections_draws_boxes_and_scores():
+    images = [np.zeros((110, 150), np.uint8), np.zeros((60, 60, 3), np.uint8), np.zeros((60, 60), np.uint8)]
+    detection.show_detections(images, [Detections(BOXES, SCORES, np.zeros(5, int)), TRUTH[:1], []], titles=list("abc"))
+    axes = plt.gcf().axes
+    assert [axis.get_title() for axis in axes] == list("abc")
+    assert [[text.get_text() for text in axis.texts] for axis in axes] == [
+        ["0.95", "0.90", "0.80", "0.70", "0.40"],
+        [],
+        [],
+    ]
+    assert [len(axis.patches) for axis in axes] == [10, 2, 0]  # each frame has a rim
+    detection.show_detections(images[:1], [TRUTH], [list("ABC")])
+    assert [text.get_text() for text in plt.gca().texts] == list("ABC")
+    with pytest.raises(ValueError, match="got 1 images: pass boxes"):
+        detection.show_detections(images[:1], [TRUTH, TRUTH])
 
 
 def test_explorer_follows_its_sliders():

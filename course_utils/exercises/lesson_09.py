@@ -90,7 +90,7 @@ def halved_size(box, picture_height, picture_width):
         (np.array([[0, 5, 20, 25], [60, 10, 75, 90], [33, 1, 44, 2]]), 80),
     ],
     hints=(
-        "Take a box near the left border. Where is it in the mirrored image, and which of its edges is now the left one?",
+        "Take a box near the left border. Where is it in the mirrored image, and which edge is now the left one?",
         "A place x goes to width − x. So the new x1 is width minus the old x2; y1 and y2 stay.",
     ),
     remark="Rotation and zoom need the same care. Keras' layers do it if you tell them the format of the boxes.",
@@ -128,7 +128,9 @@ def flipped_as_sizes(boxes, width):
     return np.array([[width - x - w, y, w, h] for x, y, w, h in boxes])
 
 
-@flip_boxes.mistake("You moved the left edge to width − x1 and kept the size: the box lies one box too far to the right.")
+@flip_boxes.mistake(
+    "You moved the left edge to width − x1 and kept the size: the box lies one box too far to the right."
+)
 def left_edge_only(boxes, width):
     return np.array([[width - x1, y1, width - x1 + x2 - x1, y2] for x1, y1, x2, y2 in boxes])
 
