@@ -1,7 +1,6 @@
 """A ready face detector, BlazeFace: its raw boxes, and the faces that are left of them. Lesson 09 opens it."""
 
 import functools
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -10,9 +9,6 @@ from scipy.special import expit
 from course_utils.detection import Detections, nms
 from course_utils.images import silent_stderr
 from course_utils.weights import blazeface_tflite
-
-if TYPE_CHECKING:
-    from ai_edge_litert.interpreter import Interpreter
 
 _SIDE = 128  # pixels of the network's input
 _GRIDS = ((16, 2), (8, 6))  # cells along a side, boxes per cell
@@ -50,20 +46,14 @@ def raw_faces(photo: np.ndarray) -> Detections:
     network.invoke()
     outputs = [network.get_tensor(output["index"])[0] for output in network.get_output_details()]
     logits, numbers = sorted(outputs, key=np.size)  # (896, 1) and (896, 16)
-    middle, half = _cells() + numbers[:, :2] / _SIDE, numbers[:, 2:4] / _SIDE / 2
+    cells = [np.repeat((np.mgrid[:n, :n].reshape(2, -1).T[:, ::-1] + 0.5) / n, each, axis=0) for n, each in _GRIDS]
+    middle, half = np.concatenate(cells) + numbers[:, :2] / _SIDE, numbers[:, 2:4] / _SIDE / 2
     boxes = np.hstack([middle - half, middle + half]) * side - [left, top, left, top]
     return Detections(boxes, expit(logits[:, 0].astype(np.float64)), np.zeros(len(boxes), np.int64))
 
 
-def _cells() -> np.ndarray:
-    """Return the centre of the cell of each box, float64 (896, 2), x and y as fractions of the side."""
-    return np.concatenate(
-        [np.repeat((np.mgrid[:n, :n].reshape(2, -1).T[:, ::-1] + 0.5) / n, each, axis=0) for n, each in _GRIDS]
-    )
-
-
 @functools.cache
-def _network() -> "Interpreter":
+def _network():
     from ai_edge_litert.interpreter import Interpreter
 
     with silent_stderr():  # it announces itself from compiled code

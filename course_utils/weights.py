@@ -91,11 +91,7 @@ def blazeface_tflite() -> str:
     """Return the face detector BlazeFace, for photos taken at close range, as a local ``.tflite`` file: lesson 09.
 
     Input (1, 128, 128, 3), RGB in −1…1; outputs (1, 896, 16) and (1, 896, 1). Raises `WeightsError` as
-    `imagenet_weights` does.
-
-    References
-    ----------
-    V. Bazarevsky et al.: BlazeFace. arXiv:1907.05047, 2019. Licence: Apache-2.0.
+    `imagenet_weights` does. V. Bazarevsky et al.: BlazeFace. arXiv:1907.05047, 2019. Licence: Apache-2.0.
     """
     return str(_prepare(_FACES))
 

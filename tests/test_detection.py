@@ -269,24 +269,3 @@ def test_show_detections_draws_boxes_and_scores():
     assert [len(axis.patches) for axis in axes] == [10, 2, 0]  # each frame has a rim
     detection.show_detections(images[:1], [TRUTH], [list("ABC")])
     assert [text.get_text() for text in plt.gca().texts] == list("ABC")
-    with pytest.raises(ValueError, match="got 1 images: pass boxes"):
-        detection.show_detections(images[:1], [TRUTH, TRUTH])
-
-
-def test_explorer_follows_its_sliders():
-    found = [Detections(BOXES.astype(float), SCORES, np.full(5, 7)), Detections(TRUTH[:1], SCORES[:1], np.array([1]))]
-    images = [np.zeros((110, 150), np.uint8), np.zeros((60, 60, 3), np.uint8)]
-    widget = detection.threshold_explorer(images, found, [TRUTH, TRUTH[:1]])
-    controls, image = widget.children
-    number, score, overlap, line = controls.children
-    assert repr(widget) == "Threshold explorer: run this cell to use it."
-    assert line.value == "3 boxes for 3 objects"  # 0.5 and 0.5: box 2 is suppressed, box 5 not believed
-    before = image.value
-    score.value = 0.0
-    assert line.value == "4 boxes for 3 objects" and image.value != before
-    overlap.value = 0.9
-    assert line.value == "5 boxes for 3 objects"
-    number.value = 1
-    assert line.value == "1 boxes for 1 objects"
-    shown = cv2.imdecode(np.frombuffer(image.value, np.uint8), cv2.IMREAD_COLOR)
-    assert shown.shape == (240, 240, 3) and shown.std() > 1
