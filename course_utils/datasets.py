@@ -253,6 +253,7 @@ _PHOTOS = {
     "galaxies": "skimage/data/hubble_deep_field.jpg",
     "grass": "skimage/data/grass.png",
     "gravel": "skimage/data/gravel.png",
+    "hopper": "matplotlib/mpl-data/sample_data/grace_hopper.jpg",
     "moon": "skimage/data/moon.png",
     "motorcycle": "skimage/data/motorcycle_left.png",
     "page": "skimage/data/page.png",

@@ -1,22 +1,20 @@
-"""Boxes: formats, overlaps, windows over a pyramid, matching and average precision. Lesson 09 derives each.
+"""Boxes: overlaps, windows over a pyramid, matching and average precision. Lesson 09 derives each.
 
-All functions but `convert_boxes` take corners in pixels, (x1, y1, x2, y2), x to the right and y down from the outer
-edge of the first pixel: a box that covers the whole image is (0, 0, width, height), and x2 − x1 is its width.
+All functions take corners in pixels, (x1, y1, x2, y2), x to the right and y down from the outer edge of the first
+pixel: a box that covers the whole image is (0, 0, width, height), and x2 − x1 is its width.
 """
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import cv2
-import ipywidgets
+import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from numpy.lib.stride_tricks import sliding_window_view
 
-from course_utils.plots import Explorer
-
-FORMATS = ("corners", "corner and size", "centre, relative")
+from course_utils.plots import show_images
 
 
 class Detections(NamedTuple):
@@ -29,37 +27,6 @@ class Detections(NamedTuple):
     def select(self, rows: np.ndarray) -> "Detections":
         """Return the detections that `rows` (indices or a mask) picks, in its order."""
         return Detections(*(column[rows] for column in self))
-
-
-def convert_boxes(boxes: np.ndarray, source: str, target: str, image_size: tuple[int, int] | None = None) -> np.ndarray:
-    """Return boxes, (n, 4) or (4,), in another of the `FORMATS`; float64.
-
-    ``"corners"`` are (x1, y1, x2, y2) in pixels; ``"corner and size"`` is (x1, y1, width, height) in pixels, as in
-    COCO; ``"centre, relative"`` is (centre x, centre y, width, height) as in YOLO, in fractions of `image_size`, which
-    is (height, width) in pixels. Raises ValueError for another format or shape, or where the size is missing.
-    """
-    for name in (source, target):
-        if name not in FORMATS:
-            raise ValueError(f"There is no box format {name!r}: use one of {', '.join(map(repr, FORMATS))}.")
-    boxes = np.asarray(boxes, np.float64)
-    if boxes.ndim not in (1, 2) or boxes.shape[-1] != 4:
-        raise ValueError(f"A box is four numbers, but the array has the shape {boxes.shape}: pass (n, 4) or (4,).")
-    if "centre, relative" in (source, target):
-        if image_size is None:
-            raise ValueError("Fractions of the image need its size: pass image_size=(height, width) in pixels.")
-        height, width = image_size[:2]
-        scale = np.array([width, height, width, height], np.float64)
-    first, second = boxes[..., :2], boxes[..., 2:]
-    if source == "corner and size":
-        second = first + second
-    elif source == "centre, relative":
-        middle, size = np.split(boxes * scale, 2, axis=-1)
-        first, second = middle - size / 2, middle + size / 2
-    if target == "corner and size":
-        return np.concatenate([first, second - first], axis=-1)
-    if target == "centre, relative":
-        return np.concatenate([(first + second) / 2, second - first], axis=-1) / scale
-    return np.concatenate([first, second], axis=-1)
 
 
 def iou(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
@@ -119,18 +86,10 @@ def match(boxes: np.ndarray, scores: np.ndarray, truth: np.ndarray, threshold: f
 def average_precision(hits: np.ndarray, scores: np.ndarray, count: int, interpolated: bool = False) -> float:
     """Return the area under the precision-recall curve of one class, in 0…1.
 
-    Parameters
-    ----------
-    hits : ndarray, shape (n,), bool
-        Which detections, of all images together, found an object (`match`).
-    scores : ndarray, shape (n,)
-        Detections with equal scores share one point of the curve: no threshold can tell them apart.
-    count : int
-        How many objects there are, found or not; ValueError if there are none, or fewer than hits.
-    interpolated : bool
-        False: the precision at each hit, as in ``sklearn.metrics.average_precision_score`` (which counts only the
-        objects that were found). True: the highest precision from there on, as in PASCAL VOC since 2010
-        (M. Everingham et al., IJCV 88(2)).
+    `hits` (n,) says which detections, of all images together, found one of `count` objects (`match`); those with equal
+    `scores` (n,) share one point of the curve. Each hit counts with its precision, as in scikit-learn, or if
+    `interpolated` with the highest precision from there on, as in PASCAL VOC since 2010 (M. Everingham et al., IJCV
+    88(2)). ValueError if there are no objects, or fewer than hits.
     """
     hits, scores = np.asarray(hits, bool), np.asarray(scores, np.float64)
     if len(hits) != len(scores) or count < max(1, hits.sum()):
@@ -184,17 +143,9 @@ def sliding_windows(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Cut windows of one size out of ever smaller copies of a grey uint8 image (H, W).
 
-    Return them as uint8 (n, window, window), and their corners in the image itself as float64 (n, 4). Raises ValueError
-    if a window does not fit even once or an argument is out of range.
-
-    Parameters
-    ----------
-    window, stride : int
-        Side of a window and step between windows, in pixels of the copy.
-    first_scale : float
-        Size of the largest copy; above 1 for objects smaller than the window.
-    factor : float
-        Above 1: how much smaller each copy is than the one before, until a window no longer fits.
+    Return them as uint8 (n, window, window), and their corners in the image itself as float64 (n, 4). The largest copy
+    has the size `first_scale`, each other is smaller by `factor`; `window` and `stride` count pixels of the copy.
+    Raises ValueError if a window does not fit even once or an argument is out of range.
     """
     image = np.asarray(image)
     if image.ndim != 2 or image.dtype != np.uint8:
@@ -272,46 +223,24 @@ def show_boxes(
             axis.text(*corner, texts[number], va="bottom" if above else "top", **options)
 
 
-def threshold_explorer(
-    images: Sequence[np.ndarray], found: Sequence[Detections], boxes: Sequence[np.ndarray]
-) -> ipywidgets.Widget:
-    """Return sliders for the threshold of the score and of NMS, with an image beside them that follows.
+def show_detections(
+    images: Sequence[np.ndarray],
+    boxes: Sequence[np.ndarray | Detections],
+    texts: Sequence[Sequence[str]] | None = None,
+    titles: Sequence[str] | None = None,
+    columns: int = 4,
+    height: float = 3.2,
+    color: str = "#D55E00",
+) -> None:
+    """Show images as `show_images` does, and on each its boxes: (n, 4), or detections with their scores.
 
-    Green: the objects, `boxes`; orange: what is left of the detections, which `found` holds from before any threshold
-    and NMS. Images are uint8, (H, W) or (H, W, 3).
+    `texts` holds the texts at the boxes of each image, instead of the scores.
     """
-    options = {"value": 0.5, "min": 0.0, "max": 1.0, "step": 0.05, "continuous_update": False}
-    number = ipywidgets.IntSlider(value=0, min=0, max=len(images) - 1, description="image")
-    score_slider = ipywidgets.FloatSlider(description="score ≥", **options)
-    overlap_slider = ipywidgets.FloatSlider(description="NMS, IoU >", **options)
-    image = ipywidgets.Image(format="png", width=420)
-    line = ipywidgets.Label()
-
-    def update(_change: object = None) -> None:
-        said = found[number.value]
-        said = said.select(said.scores >= score_slider.value)
-        said = said.select(nms(said.boxes, said.scores, overlap_slider.value, said.labels))
-        image.value = _drawn(images[number.value], boxes[number.value], said)
-        line.value = f"{len(said.boxes)} boxes for {len(boxes[number.value])} objects"
-
-    for control in (number, score_slider, overlap_slider):
-        control.observe(update, "value")
-    update()
-    return Explorer("Threshold explorer", [ipywidgets.VBox([number, score_slider, overlap_slider, line]), image])
-
-
-def _drawn(image: np.ndarray, truth: np.ndarray, said: Detections) -> bytes:
-    """Return an image, four times as large, with true and found boxes, as a PNG."""
-    large = cv2.resize(image, None, fx=4, fy=4, interpolation=cv2.INTER_NEAREST)
-    large = cv2.cvtColor(large, cv2.COLOR_GRAY2BGR if large.ndim == 2 else cv2.COLOR_RGB2BGR)
-    green, orange = (115, 158, 0), (0, 94, 213)  # as OpenCV orders them: blue, green, red
-    for objects, colour in ((truth, green), (said.boxes, orange)):
-        for x1, y1, x2, y2 in np.round(4 * np.asarray(objects)).astype(int).tolist():
-            cv2.rectangle(large, (x1, y1), (x2, y2), colour, 2)
-    for (x1, y1), score, label in zip(said.boxes[:, :2], said.scores, said.labels, strict=True):
-        place = (int(4 * x1) + 3, max(int(4 * y1) - 4, 14))
-        cv2.putText(large, f"{label} {100 * score:.0f}%", place, cv2.FONT_HERSHEY_SIMPLEX, 0.5, orange, 2)
-    return cv2.imencode(".png", large)[1].tobytes()
+    show_images(images, titles, columns, height)
+    for number, (axis, of_one) in enumerate(zip(plt.gcf().axes, boxes, strict=False)):
+        found = isinstance(of_one, Detections)
+        scores = [f"{score:.2f}" for score in of_one.scores] if found else None
+        show_boxes(axis, of_one.boxes if found else of_one, texts[number] if texts else scores, color)
 
 
 def _corners(boxes: np.ndarray) -> np.ndarray:
@@ -325,6 +254,6 @@ def _corners(boxes: np.ndarray) -> np.ndarray:
         worst = boxes[(boxes[:, 2:] < boxes[:, :2]).any(axis=1)][0].tolist()
         raise ValueError(
             f"The box {worst} ends before it begins: corners (x1, y1, x2, y2) are expected. Is it (x, y, width, "
-            "height)? `convert_boxes` helps."
+            "height)? keras.utils.bounding_boxes.convert_format helps."
         )
     return boxes

@@ -35,18 +35,10 @@ def digit_scenes(
     """Compose `count` images for object detection: digits of several sizes on photographed brick, grass and gravel.
 
     Each is a crop of a texture, with clutter (scraps of digits, 10 × 10 pixels) and whole digits over it, bright, at
-    random places and between 0.9 and 2 times their own size. Scenes of two splits share neither digits nor texture.
+    random places and between 0.9 and 2 times their own size. Scenes of two splits (train, validation, test) share
+    neither digits nor texture. An image has `size` × `size` pixels, at least 64, and as many digits as the range
+    `digits_per_image` says (one that finds no free place is left out), whose boxes overlap by `max_iou` at most.
     Raises ValueError if there is no such split, or a number is out of range.
-
-    Parameters
-    ----------
-    split : {"train", "validation", "test"}
-    size : int
-        Height and width in pixels, at least 64. Where a texture is too small for it, it is mirrored.
-    digits_per_image : (int, int)
-        The smallest and the largest number of digits. A digit that finds no free place is left out.
-    max_iou : float
-        How far the boxes of two digits may overlap.
     """
     if split not in _TEXTURE_COLUMNS:
         raise ValueError(f"The digits have no split called {split!r}: use one of {', '.join(_TEXTURE_COLUMNS)}.")

