@@ -163,6 +163,7 @@ def plot_curves(curves: Mapping[str, Mapping[float, Sequence[float]]], xlabel: s
     axis.set(xscale="log", xlabel=xlabel, ylabel=ylabel)
     axis.set_xticks(ticks, [f"{x:g}" for x in ticks])
     axis.minorticks_off()
+    axis.set_ylim(bottom=max(0, axis.get_ylim()[0]))
     axis.legend()
 
 
