@@ -4,7 +4,7 @@
 networks come from?), ``capture`` (how do I bring my own image in?), ``plots`` (how do I look at it?), ``claims`` (is
 what the text says true?), ``exercises`` (is my answer right?), ``progress`` (what have I solved?), ``environment`` (is
 my computer ready?). ``convolution``, ``descriptors``, ``training``, ``embeddings``, ``evaluation``, ``explain``,
-``tuning``, ``detection``, ``pytorch``, ``export`` and ``models`` keep what the lessons have shown once. ``audit`` and
+``detection``, ``pytorch``, ``export`` and ``models`` keep what the lessons have shown once. ``audit`` and
 ``report`` are for a folder of your own; ``predict``, ``web_page`` and ``contract`` put a finished model to use.
 
 Import this package before NumPy and TensorFlow: then TensorFlow starts silently, and two notebooks at once do not

@@ -150,6 +150,23 @@ def plot_runs(values: Mapping[str, Sequence[float]], label: str, limits: tuple[f
     axis.set(yticks=range(len(values)), yticklabels=values, ylim=(len(values) - 0.5, -0.75), xlabel=label, xlim=limits)
 
 
+def plot_curves(curves: Mapping[str, Mapping[float, Sequence[float]]], xlabel: str, ylabel: str) -> None:
+    """Plot one line per name: the mean of the runs at each x, with their standard deviation; x is logarithmic."""
+    if not curves or not all(curves.values()):
+        raise ValueError("plot_curves got no value: pass a dictionary with a name and the runs at each x.")
+    _, axis = plt.subplots(figsize=(9, 4.6))
+    for (name, curve), marker in zip(curves.items(), "osD^v<>" * len(curves), strict=False):
+        deviations = [np.std(runs, ddof=1) if len(runs) > 1 else 0.0 for runs in curve.values()]
+        means = [np.mean(runs) for runs in curve.values()]
+        axis.errorbar(list(curve), means, deviations, fmt=f"{marker}-", capsize=5, alpha=0.85, label=name)
+    ticks = sorted({x for curve in curves.values() for x in curve})
+    axis.set(xscale="log", xlabel=xlabel, ylabel=ylabel)
+    axis.set_xticks(ticks, [f"{x:g}" for x in ticks])
+    axis.minorticks_off()
+    axis.set_ylim(bottom=max(0, axis.get_ylim()[0]))
+    axis.legend()
+
+
 class Explorer(ipywidgets.HBox):
     """A row of widgets that a page without a kernel shows as one sentence, not as its Python representation."""
 

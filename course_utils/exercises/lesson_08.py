@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+from scipy import stats
 
 from course_utils.exercises.engine import function, model, quiz, value
 
@@ -11,47 +12,50 @@ from course_utils.exercises.engine import function, model, quiz, value
     inputs=lambda: [
         ([0.80, 0.82], [0.90, 0.94]),
         ([0.90, 0.92, 0.94], [0.91, 0.93, 0.95]),
-        ([0.95, 0.97, 0.96], [0.90, 0.91, 0.89, 0.90]),
-        ([0.5, 0.7], [0.6, 0.8, 0.7, 0.9, 0.6]),
+        ([0.95, 0.97, 0.96, 0.96], [0.90, 0.91, 0.89, 0.90]),
+        ([0.5, 0.7, 0.6, 0.8], [0.6, 0.8, 0.7, 0.9]),
+        ([0.90, 0.91, 0.92], [0.9168, 0.9268, 0.9368]),  # 2.06 errors: between 2 and the 2.13 of one side
+        ([0.90, 0.91, 0.92], [0.919, 0.929, 0.939]),  # 2.33 errors: between one side and both
         ([0.500, 0.504, 0.496, 0.500], [0.505, 0.507, 0.503, 0.505]),
     ],
     hints=(
-        "`np.var(scores, ddof=1)` divides by n − 1. Each of the two lists has a variance and a length of its own.",
-        "error = np.sqrt(np.var(first, ddof=1) / len(first) + …), and the verdict compares abs(gap) with 2 * error.",
+        "`np.var(scores, ddof=1)` divides by n − 1. Add the two variances, divide by n, take the root.",
+        "n = len(first); error = np.sqrt((np.var(first, ddof=1) + …) / n), and the verdict compares abs(gap) with "
+        "stats.t.ppf(0.975, 2 * n - 2) * error.",
     ),
     tolerance=1e-6,
-    remark="With two or three seeds even this rule is generous: their standard deviation is itself a poor estimate. "
-    "More seeds help.",
+    remark="`scipy.stats.ttest_ind(first, second)` tests the same: its p-value is below 0.05 where you say True.",
 )
 def real(first, second):
     import numpy as np
+    from scipy import stats
 
+    n = len(first)
     gap = np.mean(second) - np.mean(first)
-    error = np.sqrt(np.var(first, ddof=1) / len(first) + np.var(second, ddof=1) / len(second))
-    return gap, error, abs(gap) > 2 * error
+    error = np.sqrt((np.var(first, ddof=1) + np.var(second, ddof=1)) / n)
+    return gap, error, abs(gap) > stats.t.ppf(0.975, 2 * n - 2) * error
+
+
+def _verdict(first, second, error=None, quantile=0.975, freedom=None, bar=None):
+    gap, right_error, _ = real.reference(first, second)
+    error = right_error if error is None else error
+    bar = stats.t.ppf(quantile, 2 * len(first) - 2 if freedom is None else freedom) if bar is None else bar
+    return gap, error, bool(abs(gap) > bar * error)
 
 
 def _variances(first, second, ddof=1):
     return np.var(first, ddof=ddof) / len(first), np.var(second, ddof=ddof) / len(second)
 
 
-def _verdict(gap, error):
-    return gap, error, bool(abs(gap) > 2 * error)
-
-
-def _gap(first, second):
-    return np.mean(second) - np.mean(first)
-
-
 @real.mistake("The variance is taken with n in the denominator. NumPy does that unless you say `ddof=1`.")
 def divides_by_n(first, second):
-    return _verdict(_gap(first, second), math.sqrt(sum(_variances(first, second, ddof=0))))
+    return _verdict(first, second, math.sqrt(sum(_variances(first, second, ddof=0))))
 
 
 @real.mistake("A loss in the other direction is a difference too: compare the size of the gap, without its sign.")
 def only_upwards(first, second):
-    gap, error, _ = real.reference(first, second)
-    return gap, error, bool(gap > 2 * error)
+    gap, error, verdict = real.reference(first, second)
+    return gap, error, bool(verdict and gap > 0)
 
 
 @real.mistake("The difference has the wrong sign: it is the second minus the first.")
@@ -74,34 +78,51 @@ def without_sign(first, second):
     "several is more certain."
 )
 def deviation_of_one(first, second):
-    return _verdict(_gap(first, second), math.sqrt(np.var(first, ddof=1) + np.var(second, ddof=1)))
+    return _verdict(first, second, math.sqrt(np.var(first, ddof=1) + np.var(second, ddof=1)))
 
 
 @real.mistake(
     "You added the two standard errors. Two independent errors partly cancel: add the squares, then take the root."
 )
 def adds_errors(first, second):
-    return _verdict(_gap(first, second), sum(map(math.sqrt, _variances(first, second))))
+    return _verdict(first, second, sum(map(math.sqrt, _variances(first, second))))
 
 
 @real.mistake("The square root is missing: you return the square of the standard error.")
 def without_root(first, second):
-    return _verdict(_gap(first, second), sum(_variances(first, second)))
+    return _verdict(first, second, sum(_variances(first, second)))
 
 
 @real.mistake("You divided by √n where the variance is divided by n. The root comes last, over the whole sum.")
 def root_of_n(first, second):
     variances = [np.var(scores, ddof=1) / math.sqrt(len(scores)) for scores in (first, second)]
-    return _verdict(_gap(first, second), math.sqrt(sum(variances)))
+    return _verdict(first, second, math.sqrt(sum(variances)))
 
 
-@real.mistake("You compared the difference with one standard error. The rule of this lesson asks for two.")
+@real.mistake(
+    "The verdict compares with about two standard errors, for any number of seeds. With few seeds that raises too many "
+    "false alarms: take t from `stats.t.ppf(0.975, 2 * n - 2)`."
+)
+def two_errors(first, second):
+    return _verdict(first, second, bar=2)
+
+
+@real.mistake("You compared the difference with one standard error. It has to be larger than t of them.")
 def one_error(first, second):
-    gap, error, _ = real.reference(first, second)
-    return gap, error, bool(abs(gap) > error)
+    return _verdict(first, second, bar=1)
 
 
-@real.mistake("The third answer is the wrong way round: `True` stands for a difference that is larger than two errors.")
+@real.mistake("0.95 leaves 5 % on one side alone. A difference may go either way, so leave 2.5 % on each: 0.975.")
+def one_sided(first, second):
+    return _verdict(first, second, quantile=0.95)
+
+
+@real.mistake("The degrees of freedom are n − 1 for each of the two lists, together 2 n − 2.")
+def freedom_of_one_list(first, second):
+    return _verdict(first, second, freedom=len(first) - 1)
+
+
+@real.mistake("The third answer is the wrong way round: `True` stands for a difference that is larger than t errors.")
 def other_way_round(first, second):
     gap, error, verdict = real.reference(first, second)
     return gap, error, not verdict
@@ -138,9 +159,10 @@ def _is_rate_or_exponent(rate) -> bool:
             "time that you have.",
         ),
         (
-            lambda rate: rate >= 9e-4,
+            lambda rate: rate >= 2e-3,
             5e-4,
-            "Here the curve only begins to fall. It would train, but slowly: the slope gets several times steeper.",
+            "Here the curve has not fallen far yet. It would train, but slowly: the lowest point is more than ten "
+            "times further on.",
         ),
         (
             lambda rate: rate <= 0.05,
@@ -149,18 +171,18 @@ def _is_rate_or_exponent(rate) -> bool:
             "long.",
         ),
         (
-            lambda rate: rate <= 0.016,
+            lambda rate: rate <= 0.012,
             0.03,
-            "This is close to the lowest point or at it. A little further on lies the cliff, and the test came here "
-            "with weights that small rates had prepared; fresh ones bear less. Keep a factor of two or more below the "
-            "lowest point.",
+            "This is too close to the lowest point. A little further on lies the cliff, and the test came here with "
+            "weights that small rates had prepared; fresh ones tolerate less. Go back from the lowest point by a "
+            "factor of three to ten.",
         ),
     ],
     hints=(
         "Find the lowest point first. Then go back along the slope, to the left.",
-        "The curve is steepest between 0.001 and 0.01.",
+        "The lowest point is near 0.03. Divide by a number between three and ten.",
     ),
-    remark="Anything on the steep part will do: a score tolerates a factor of three there. Train with two or three "
+    remark="Any rate a factor of three to ten below the lowest point will do as a first guess. Train with two or three "
     "rates around it, several seeds each, and you know more.",
 )
 def good_rate():
@@ -169,9 +191,9 @@ def good_rate():
 
 @quiz(
     because="With eight times as many images in a batch an epoch has an eighth of the steps. Raise the rate (more than "
-    "twice, as the diagonal in the heat map says; a range test finds how far), or give it more epochs.",
+    "twice, as the curves of section 8.5 say), or give it more epochs.",
     hints=("How many steps does one epoch have before and after? How long may a step be in each case?",),
-    A="The heat map shows that a large batch does well at a rate that suits it. Here the rate stayed what it was.",
+    A="Section 8.5 shows that a large batch does well at a rate that suits it. Here the rate stayed what it was.",
     C="The other way round: the mean over more images is less noisy. That is why a larger rate suits it.",
     D="Each image is seen as often as before. How much an epoch lets the network memorise does not depend on the "
     "batch.",
@@ -308,6 +330,12 @@ def _numbers(answer):
             "Line 8 is correct: any number of trials may be run. What counts is how the winner is judged.",
         ),
         (
+            lambda answer: not {1, 7} <= _numbers(answer),
+            {1, 2, 5, 7},
+            "Lines 1 and 7 contradict each other. If you change both, they contradict each other again: keep one of "
+            "the two in your set.",
+        ),
+        (
             lambda answer: 5 in answer,
             {1, 2},
             "One mistake is still missing: which of the three sets must not be looked at fifty times, and whose score "
@@ -348,40 +376,78 @@ def q2():
     return "A"
 
 
-def _is_convolution(layer) -> bool:
-    return type(layer).__name__ in ("Conv2D", "SeparableConv2D")
+def _kernels(network) -> list:
+    """Return the kernels of all convolutions wider than 1 × 1, in their order, those in layers of one's own as well."""
+    kernels = [weight for weight in network.weights if weight.path.endswith("kernel") and len(weight.shape) == 4]
+    return [kernel for kernel in kernels if max(kernel.shape[:2]) > 1]
 
 
-def _convolutions(network) -> list:
-    """Return the convolutions of a network, those in networks inside it as well, in their order."""
-    flat = [inner for layer in network.layers for inner in (getattr(layer, "layers", None) or [layer])]
-    return [layer for layer in flat if _is_convolution(layer)]
+def _layer_names(network) -> set[str]:
+    return {type(operation).__name__ for operation in getattr(network, "operations", network.layers)}
+
+
+def _responses(network, alive: list[set[int]]) -> list[np.ndarray]:
+    """Return the outputs for eight images, once per set of numbers of the convolutions that are not zero.
+
+    The network gets random weights meanwhile, and its own back in the end.
+    """
+    random = np.random.default_rng(8)
+    images = random.uniform(0, 255, (8, 28, 28, 1)).astype("float32")
+    kept = network.get_weights()
+    kernels = _kernels(network)
+    try:
+        for weight in network.weights:
+            if len(weight.shape) in (2, 4):  # a kernel; means and variances of a normalisation stay as they are
+                scale = math.sqrt(2 / np.prod(weight.shape[:-1]))
+                weight.assign(random.normal(0, scale, weight.shape))
+        values = [kernel.numpy() for kernel in kernels]
+        results = []
+        for numbers in alive:
+            for number, (kernel, value) in enumerate(zip(kernels, values, strict=True)):
+                kernel.assign(value if number in numbers else np.zeros_like(value))
+            outputs = np.asarray(network(images, training=False), np.float64)
+            results.append(outputs - outputs.mean(axis=0))  # what depends on the image
+        return results
+    finally:
+        network.set_weights(kept)
+
+
+def _differ(one: np.ndarray, other: np.ndarray) -> bool:
+    return bool(np.abs(one - other).max() > 1e-5 * (1e-3 + np.abs(one).max()))
 
 
 def _lets_through(network) -> bool:
-    """Return whether the output still depends on the image when every convolution but the first gives zeros.
-
-    Asked of a copy with random weights, so that the learner's network stays what it is.
-    """
-    import keras
-
-    copy = keras.models.clone_model(network)
-    for convolution in _convolutions(copy)[1:]:
-        for weight in convolution.weights:
-            weight.assign(np.zeros(weight.shape, np.float32))
-    images = np.random.default_rng(8).uniform(0, 255, (8, 28, 28, 1)).astype("float32")
-    outputs = copy.predict(images, verbose=0)
-    return bool(np.ptp(outputs, axis=0).max() > 1e-6)
+    """Return whether the output still depends on the image when every convolution but the first gives zeros."""
+    (outputs,) = _responses(network, [{0}])
+    return _differ(outputs, np.zeros_like(outputs))
 
 
-def _has_side_by_side(network) -> bool:
-    return any(type(operation).__name__ == "Concatenate" for operation in network.operations)
+def _blocks_of_two(network) -> bool:
+    """Return whether the convolutions work in pairs, each of which needs no other pair and both its members."""
+    count = len(_kernels(network))
+    pairs = [(first, first + 1) for first in range(1, count - 1, 2)]
+    off, *results = _responses(network, [{0}, *({0, *numbers} for pair in pairs for numbers in (pair, *zip(pair)))])
+    both, first, second = results[::3], results[1::3], results[2::3]
+    works = [
+        _differ(off, all_on) and not _differ(off, one) and not _differ(off, other)
+        for all_on, one, other in zip(both, first, second, strict=True)
+    ]
+    return count % 2 == 1 and all(works)
 
 
-def _concatenates():
+def _joined(name: str):
+    def network():
+        from keras import layers
+
+        return _with_blocks(lambda x, y: getattr(layers, name)()([x, y]))
+
+    return network
+
+
+def _one_long_skip():
     from keras import layers
 
-    return _with_blocks(lambda x, y: layers.Concatenate()([x, y]))
+    return _with_blocks(lambda x, y: y, last=lambda stem, y: layers.Add()([stem, y]))
 
 
 @model(
@@ -397,22 +463,34 @@ def _concatenates():
             "The network must end in ten numbers an image.",
         ),
         (
-            lambda network: len(_convolutions(network)) >= 9,
+            lambda network: len(_kernels(network)) >= 9,
             lambda: _with_blocks(_sum, blocks=2),
-            "Four blocks of two convolutions and one convolution before them make nine `Conv2D` layers, or more. Yours "
-            "has fewer.",
+            "Four blocks of two convolutions and one convolution before them make nine convolutions, or more. Yours "
+            "has fewer (those of 1 × 1 do not count).",
         ),
         (
-            lambda network: not _has_side_by_side(network),
-            _concatenates,
+            lambda network: "Concatenate" not in _layer_names(network),
+            _joined("Concatenate"),
             "You put the two side by side with `Concatenate`. That is another idea (DenseNet): the number of maps "
             "grows with each block. Here they are to be added.",
+        ),
+        (
+            lambda network: not _layer_names(network) & {"Average", "Maximum", "Minimum", "Subtract", "Multiply"},
+            _joined("Maximum"),
+            "A skip connection adds: use `layers.Add` or `+`, not a mean, a maximum, a difference or a product.",
         ),
         (
             _lets_through,
             lambda: _with_blocks(lambda x, y: y),
             "With all convolutions but the first at zero, the output no longer depends on the image. At least one "
-            "block does not add what came in to what comes out: at the sum, is `x` still what came into the block?",
+            "block does not add its input to its output: at the sum, is `x` still the input of the block?",
+        ),
+        (
+            _blocks_of_two,
+            _one_long_skip,
+            "The image gets through, but the convolutions do not work in blocks of two: with all other blocks switched "
+            "off, a block should still do its work. Does each sum join a block of exactly two convolutions with the "
+            "input of *that* block, not with that of an earlier one?",
         ),
     ],
     hints=(
@@ -437,16 +515,17 @@ def residual_net():
     return keras.Model(inputs, layers.Dense(10)(x))
 
 
-def _with_blocks(join, blocks: int = 4, outputs: int = 10, shape=(28, 28, 1)):
+def _with_blocks(join, blocks: int = 4, outputs: int = 10, shape=(28, 28, 1), last=None):
     import keras
     from keras import layers
 
     inputs = keras.Input(shape)
-    x = layers.Conv2D(8, 3, strides=2, activation="relu")(inputs)
+    x = stem = layers.Conv2D(8, 3, strides=2, activation="relu")(inputs)
     for _ in range(blocks):
         y = layers.Conv2D(8, 3, padding="same", activation="relu")(x)
         y = layers.Conv2D(8, 3, padding="same", activation="relu")(y)
         x = join(x, y)
+    x = last(stem, x) if last else x
     return keras.Model(inputs, layers.Dense(outputs)(layers.GlobalAveragePooling2D()(x)))
 
 
