@@ -5,6 +5,7 @@ import pytest
 from course_utils.plots import (
     STEPS,
     plot_bars,
+    plot_curves,
     plot_runs,
     show_images,
     show_pipeline,
@@ -176,3 +177,18 @@ def test_runs_are_dots_with_mean_and_standard_deviation():
 def test_runs_refuse_nothing(values):
     with pytest.raises(ValueError, match="got no value"):
         plot_runs(values, "percent", (0, 1))
+
+
+def test_curves_show_mean_and_deviation_on_a_logarithmic_axis():
+    plot_curves({"SGD": {0.01: [80.0, 90.0], 0.1: [60.0]}, "AdamW": {0.001: [70.0, 70.0]}}, "rate", "accuracy (%)")
+    axis = plt.gcf().axes[0]
+    assert axis.containers[0].lines[0].get_ydata().tolist() == [85, 60]
+    assert axis.get_xscale() == "log" and list(axis.get_xticks()) == [0.001, 0.01, 0.1]
+    assert [text.get_text() for text in axis.get_legend().get_texts()] == ["SGD", "AdamW"]
+    plt.close("all")
+
+
+@pytest.mark.parametrize("curves", [{}, {"SGD": {}}])
+def test_curves_without_values_are_refused(curves):
+    with pytest.raises(ValueError, match="got no value"):
+        plot_curves(curves, "rate", "accuracy (%)")
