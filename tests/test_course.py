@@ -53,8 +53,8 @@ def project(tmp_path_factory) -> Path:
 
 
 def environment(**changes):
-    # The rest of the machine's pip settings must not decide what these tests see.
-    return {**os.environ, "PIP_CONFIG_FILE": os.devnull, **changes}
+    # The rest of the machine's pip settings must not decide what these tests see, nor whether uv can be had.
+    return {**os.environ, "PIP_CONFIG_FILE": os.devnull, "COURSE_INSTALLER": "pip", **changes}
 
 
 def run(root: Path, *arguments, **changes):
@@ -213,8 +213,56 @@ def test_installation_is_done_again_only_if_pip_began_to_change_it(monkeypatch, 
     monkeypatch.setattr(course, "LOG", tmp_path / "log")
     monkeypatch.setattr(course, "UNFINISHED", tmp_path / "unfinished")
     with pytest.raises(course.SetupError, match="could not install"):
-        course.run_pip([sys.executable, "-c", f"print('{line}'); raise SystemExit(1)"], 1)
+        course.run_installer([sys.executable, "-c", f"print('{line}'); raise SystemExit(1)"], 1)
     assert (tmp_path / "unfinished").exists() == touched
+
+
+def test_uv_installs_the_same_as_pip(project, tmp_path):
+    root = tmp_path / "clone"
+    shutil.copytree(project, root, ignore=shutil.ignore_patterns(".venv*"))
+    made = run(root, "test", "x", COURSE_INSTALLER="uv")
+    assert made.returncode == 0, made.stdout + made.stderr
+    packages = [sorted(path.name for path in folder.glob(".venv/**/tiny*")) for folder in (project, root)]
+    assert packages[0] == packages[1] and "tiny.py" not in packages[0] and len(packages[0]) == 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs an executable script")
+def test_pip_does_it_where_uv_fails(project, tmp_path):
+    root = tmp_path / "clone"
+    shutil.copytree(project, root, ignore=shutil.ignore_patterns(".venv*"))
+    (tmp_path / "uv").write_text('#!/bin/sh\ntouch "$5/../half-written"\nexit 2\n')
+    (tmp_path / "uv").chmod(0o755)
+    made = run(root, "test", "x", COURSE_INSTALLER="uv", PATH=f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    assert made.returncode == 0 and "pip tries it now" in made.stdout and "called" in made.stdout
+    assert not list(root.glob(".venv/**/half-written"))
+
+
+def test_uv_gets_what_pip_was_told(monkeypatch, tmp_path):
+    config = tmp_path / "pip.conf"
+    config.write_text(
+        "[global]\nindex-url = https://a.example/simple\nproxy = http://proxy.example:3128\ntarget = elsewhere\n"
+        "extra-index-url =\n    https://b.example/simple\n    https://c.example/simple\n"
+        "[install]\ntrusted-host = b.example\n"
+    )
+    monkeypatch.setenv("PIP_CONFIG_FILE", str(config))
+    for name in [name for name in os.environ if name.startswith("PIP_") and name != "PIP_CONFIG_FILE"]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PIP_INDEX_URL", "https://nearer.example/simple")
+    monkeypatch.setenv("PIP_CERT", "/cert.pem")
+    monkeypatch.setenv("UV_INDEX_URL", "https://nobody.example")
+    monkeypatch.setattr(course, "PIP", [sys.executable, "-m", "pip"])
+    monkeypatch.setattr(course, "uv_command", lambda: "uv")
+    called = []
+    monkeypatch.setattr(course, "run_installer", lambda command, total, env: called.append((command, env)))
+    assert course.run_uv(["requirements.txt"])
+    ((command, variables),) = called
+    text = " ".join(command)
+    assert "--index-url https://nearer.example/simple " in text and "a.example" not in text
+    assert "--extra-index-url https://b.example/simple --extra-index-url https://c.example/simple" in text
+    assert "--allow-insecure-host b.example" in text and "elsewhere" not in text and "--no-index" not in text
+    assert text.endswith("-r requirements.txt")
+    assert variables["ALL_PROXY"] == "http://proxy.example:3128" and variables["SSL_CERT_FILE"] == "/cert.pem"
+    assert "UV_INDEX_URL" not in variables
 
 
 def test_unknown_command_prints_the_usage(project):
