@@ -4,9 +4,11 @@ Where no Chromium is found, tests that need one are skipped by name (Debian: ``a
 """
 
 import base64
+import contextlib
 import itertools
 import json
 import shutil
+import subprocess
 import time
 
 import httpx
@@ -71,3 +73,22 @@ class Tab:
 
     def screenshot(self):
         return base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"])
+
+
+@pytest.fixture(scope="module", name="port")
+def chromium_port(tmp_path_factory):
+    """A Chromium that can reach this computer only; return the port of its DevTools."""
+    profile = tmp_path_factory.mktemp("profile")
+    options = ["--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--remote-debugging-port=0"]
+    options += ["--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1", "--disable-background-networking"]
+    options += [f"--user-data-dir={profile}", "about:blank"]
+    with subprocess.Popen([CHROMIUM, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
+        file, end = profile / "DevToolsActivePort", time.monotonic() + WAIT_S
+        while not (file.is_file() and file.read_text(encoding="utf-8").strip()):
+            assert time.monotonic() < end and running.poll() is None, "Chromium does not start"
+            time.sleep(0.1)
+        yield int(file.read_text(encoding="utf-8").splitlines()[0])
+        running.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            running.wait(10)
+        running.kill()

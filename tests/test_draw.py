@@ -12,7 +12,7 @@ import matplotlib.pyplot as plt
 import nbformat
 import numpy as np
 import pytest
-from chromium import Tab, needs_chromium
+from chromium import Tab, chromium_port, needs_chromium  # noqa: F401  (a fixture)
 
 from course_utils import draw
 from course_utils.datasets import digits

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from chromium import Tab, needs_chromium
+from chromium import Tab, chromium_port, needs_chromium  # noqa: F401  (a fixture)
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))

@@ -18,7 +18,7 @@ import httpx
 import keras
 import numpy as np
 import pytest
-from chromium import Tab, needs_chromium
+from chromium import Tab, chromium_port, needs_chromium  # noqa: F401  (a fixture)
 from keras import layers
 from PIL import Image
 
