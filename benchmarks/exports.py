@@ -134,8 +134,8 @@ def compared(model: keras.Model, folder: Path, examples: np.ndarray, test, quick
     return _report.Result(
         title="Exports: one model in six programs",
         question="The model of lesson 11 without its class “no solar cell” (MobileNetV2 to block 13 at 150 px, "
-        f"preprocessing inside) answers {len(pictures)} test cells. What does each format cost, and does it give the same "
-        "answers?",
+        f"preprocessing inside) answers {len(pictures)} test cells. What does each format cost, and does it give "
+        "the same answers?",
         columns={
             "way": "",
             "ms, one image": ",.1f",
