@@ -31,7 +31,7 @@ FIRST_ANSWER = (
 
 
 def network(depths: Sequence[str]) -> tuple[keras.Model, keras.layers.Layer]:
-    """Return the network of lesson 11, section 11.1, with everything inside, and its head, which is untrained."""
+    """Return the network of lesson 11 without its class “no solar cell”, and its head, which is untrained."""
     weights = imagenet_weights("mobilenet_v2")
     base = keras.applications.MobileNetV2(weights=weights, include_top=False, input_shape=(150, 150, 3))
     trunk = keras.Model(base.input, [base.get_layer(name).output for name in depths])
@@ -133,8 +133,9 @@ def compared(model: keras.Model, folder: Path, examples: np.ndarray, test, quick
         )
     return _report.Result(
         title="Exports: one model in six programs",
-        question=f"The model of lesson 11 (MobileNetV2 to block 13 at 150 px, preprocessing inside) answers "
-        f"{len(pictures)} test cells. What does each format cost, and does it give the same answers?",
+        question="The model of lesson 11 without its class “no solar cell” (MobileNetV2 to block 13 at 150 px, "
+        f"preprocessing inside) answers {len(pictures)} test cells. What does each format cost, and does it give "
+        "the same answers?",
         columns={
             "way": "",
             "ms, one image": ",.1f",

@@ -167,8 +167,10 @@ def read_solar_cells(split: str = "all", size: int = 160) -> Cells:
         with Image.open(folder / row["file"]) as photo:
             return np.array(photo.resize((size, size), Image.Resampling.BILINEAR))
 
+    images = np.empty((len(rows), size, size), np.uint8)
     with ThreadPoolExecutor() as pool:  # Pillow decodes outside the lock of Python: a photo on each core
-        images = np.stack(list(pool.map(read, rows)))
+        for number, image in enumerate(pool.map(read, rows)):
+            images[number] = image
     return Cells(
         images,
         np.array([int(row["label"] == "defective") for row in rows], np.int64),

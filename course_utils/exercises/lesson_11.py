@@ -294,3 +294,15 @@ def more_than_wanted(confidence, right, candidates, wanted):
 )
 def q3():
     return "B"
+
+
+@quiz(
+    because="The two classes are all it knows, so it must choose one. Features far away from the training set make the "
+    "sum of weighted features large, and then the probability is near 0 or 1.",
+    hints=("Which features of a pizza lie far away from those of skin? What do they do to a weighted sum?",),
+    A="The probability does not measure resemblance. In 11.2 flowers, digits and faces all got such percentages.",
+    B="A well-trained model can do the same: nothing in its training says what to do far away from the training set.",
+    D="Strangers often get a higher probability than real images. A higher threshold refuses the wrong ones first.",
+)
+def q4():
+    return "C"
