@@ -15,14 +15,16 @@ import numpy as np
 from PIL import ExifTags, Image
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
+from sklearn.model_selection import StratifiedGroupKFold
 
-from course_utils.folders import counted, list_class_folders
+from course_utils.folders import ORDER, counted, list_class_folders
 from course_utils.images import ImageError, decode_image
 from course_utils.live import LiveLine
 
 NEAR_BITS = 8  # of the 64 bits of two hashes, so many may differ in near duplicates
 NEAR_CORRELATION = 0.98  # and their thumbnails must correlate at least so well, because hashes are coarse
 CHAINED = 0.05  # if near duplicates connect a larger fraction of all images, it is the kind of image that looks alike
+FEW_SOURCES = 5  # a class with fewer cannot be in training, validation and test set
 FEW_IMAGES = 20  # a class with fewer can neither be learned nor tested
 IMBALANCE = 3  # the largest class may be so many times as large as the smallest
 SMALL_PIXELS = 64  # an image with a shorter side has little to say to a network
@@ -62,11 +64,14 @@ class Audit(NamedTuple):
     near_duplicates: list[tuple[int, int]]  # pairs that look alike without being equal, also mirrored or rotated
     groups: np.ndarray  # int64 (n,), 0, 1, …: equal for images that duplicates and near duplicates connect
     findings: list[Finding]  # the worst first
+    sets: np.ndarray  # str (n,): "train", "validation", "test", or "" if the folder is not divided into sets
 
     def __str__(self) -> str:
         counts = np.bincount(self.labels, minlength=len(self.class_names))
         sizes = " · ".join(f"{name} {count}" for name, count in zip(self.class_names, counts, strict=True))
         lines = [f"{_many(len(self.names), 'image')} in {_many(len(counts), 'class')}: {sizes}"]
+        if parts := [f"{name} {np.sum(self.sets == name)}" for name in ORDER if name in self.sets]:
+            lines.append(f"divided into sets: {' · '.join(parts)}")
         for finding in self.findings:
             lines += [f"{SIGNS[finding.level]} {finding.message}", f"    → {finding.advice}"]
         return "\n".join(lines if self.findings else [*lines, "✔ nothing to fix"])
@@ -75,8 +80,9 @@ class Audit(NamedTuple):
 def audit_folder(path: str | Path) -> Audit:
     """Look for what would break or falsify a training on a folder with one sub-folder per class; nothing is changed.
 
-    It does not find two photos of the same thing taken a second apart: nobody can from their pixels. `sources` takes a
-    rule that does. Raises ValueError if the folder is missing or has fewer than two class folders.
+    In a folder divided into sets (``train/cat``, ``val/cat`` …) it also looks for images that lie in two of them. It
+    does not find two photos of the same thing taken a second apart: nobody can from their pixels. `sources` takes a
+    rule that does. Raises ValueError as `course_utils.folders.list_class_folders` does.
 
     Near duplicates differ in at most `NEAR_BITS` bits of their perceptual hashes (``imagehash.phash``), in one of the
     eight ways to mirror and rotate an image, and their thumbnails correlate by at least `NEAR_CORRELATION`.
@@ -84,23 +90,25 @@ def audit_folder(path: str | Path) -> Audit:
     folders = list_class_folders(path)
     line = LiveLine(f"audit of {_many(len(folders.files), 'file')}")
     every_name = [file.relative_to(folders.root).as_posix() for file in folders.files]
-    looked = list(zip(every_name, folders.labels, _inspect_all(folders.root, folders.files, line), strict=True))
-    unreadable = [(name, reason) for name, _, reason in looked if isinstance(reason, str)]
-    readable = [entry for entry in looked if not isinstance(entry[2], str)]
-    names, images = [name for name, _, _ in readable], [image for _, _, image in readable]
-    labels = np.array([label for _, label, _ in readable], np.int64)
+    looked = _inspect_all(folders.root, folders.files, line)
+    unreadable = [(name, reason) for name, reason in zip(every_name, looked, strict=True) if isinstance(reason, str)]
+    readable = [number for number, image in enumerate(looked) if not isinstance(image, str)]
+    names, images = [every_name[n] for n in readable], [looked[n] for n in readable]
+    labels = np.array([folders.labels[n] for n in readable], np.int64)
+    sets = np.array([folders.sets[n] for n in readable], str)
     duplicates = _equal_files(images)
     near, posed = _near_duplicates(images, duplicates, line)
     groups = _connected(len(names), [*_pairs(duplicates), *near])
     findings = [
         *_unreadable_files(unreadable),
-        *_equal(names, labels, duplicates),
-        *_alike(names, labels, near, posed),
+        *_unequal_sets(folders.unequal),
+        *_equal(names, labels, sets, duplicates),
+        *_alike(names, labels, sets, near, posed),
         *_chained(groups),
         *_class_sizes(folders.class_names, labels),
         *_single_images(names, images),
         *_shortcut(labels, images),
-        *_ignored_files(names, images, [file.name for file in folders.outside]),
+        *_ignored_files(names, images, [file.relative_to(folders.root).as_posix() for file in folders.outside]),
     ]
     return Audit(
         folder=folders.root,
@@ -113,6 +121,7 @@ def audit_folder(path: str | Path) -> Audit:
         near_duplicates=near,
         groups=groups,
         findings=sorted(findings, key=lambda finding: list(SIGNS).index(finding.level)),
+        sets=sets,
     )
 
 
@@ -125,7 +134,8 @@ def sources(audit: Audit, rule: Callable[[Path], str] | None = None, near_duplic
     ----------
     rule : callable, optional
         Turns the path of an image relative to the folder into the name of its source, such as
-        ``path.stem.rpartition("_")[0]``. Images of two classes may share a source.
+        ``path.stem.rpartition("_")[0]``. Images of two classes may share a source. ValueError if it fails for a file,
+        which is then named, or gives one source for all.
     near_duplicates : bool
         Whether near duplicates are joined. False if nearly all images look alike, as X-rays do: then only equal files
         are, and the rule has to know the rest.
@@ -135,8 +145,54 @@ def sources(audit: Audit, rule: Callable[[Path], str] | None = None, near_duplic
         pairs += audit.near_duplicates
     if rule is not None:
         first: dict[str, int] = {}
-        pairs += [(first.setdefault(rule(Path(name)), number), number) for number, name in enumerate(audit.names)]
+        for number, name in enumerate(audit.names):
+            try:
+                pairs.append((first.setdefault(rule(Path(name)), number), number))
+            except Exception as error:  # whatever the learner's rule may raise
+                why = f"{type(error).__name__}: {error}"
+                raise ValueError(f"The rule fails for “{name}” ({why}): rename the file or change the rule.") from error
+        if len(first) == 1 < len(audit.names):
+            one, advice = f"the same source, {next(iter(first))!r}", "try it on two names that should differ"
+            raise ValueError(
+                f"The rule gives all {len(audit.names):,} images {one}, so nothing can be split: {advice}."
+            )
     return _connected(len(audit.names), pairs)
+
+
+def split_by_source(audit: Audit, source: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the rows of the training, validation and test set, each int (k,); no source is in two of them.
+
+    Sets that the folder is divided into stay as they are. Test or validation set, where missing, are a fifth each of
+    the images, taken out of the training set by ``StratifiedGroupKFold``. `source` (n,) is what `sources` returns.
+    ValueError names a source that lies in two sets, or a class with too few sources for all three.
+    """
+    rows = {part: np.flatnonzero(audit.sets == part) for part in ORDER}
+    rows["train"] = np.flatnonzero(~np.isin(audit.sets, ORDER[1:]))
+    for one, other in (("train", "validation"), ("train", "test"), ("validation", "test")):
+        if shared := set(source[rows[one]]) & set(source[rows[other]]):
+            names = [next(audit.names[n] for n in rows[part] if source[n] in shared) for part in (one, other)]
+            what = f"The {one} set and the {other} set share {_many(len(shared), 'source')}"
+            raise ValueError(f"{what}, such as those of “{names[0]}” and “{names[1]}”: move or delete one side.")
+    missing = [part for part in ("test", "validation") if not len(rows[part])]
+    for label, name in enumerate(audit.class_names):
+        have = len(np.unique(source[rows["train"]][audit.labels[rows["train"]] == label]))
+        if missing and have < FEW_SOURCES:
+            raise ValueError(
+                f"The class “{name}” has {_many(have, 'source')}, too few to split: it needs {FEW_SOURCES} or more, so "
+                "collect some, or leave the class out."
+            )
+    if missing:
+        train = rows["train"]
+        folds = StratifiedGroupKFold(FEW_SOURCES, shuffle=True, random_state=seed)
+        fifths = [held for _, held in folds.split(train, audit.labels[train], source[train])]
+        rows |= {part: train[fifths.pop(0)] for part in missing}
+        rows["train"] = train[np.sort(np.concatenate(fifths))]
+    for part, label in ((part, label) for part in ORDER for label in range(len(audit.class_names))):
+        if label not in audit.labels[rows[part]]:
+            raise ValueError(
+                f"The class “{audit.class_names[label]}” has no image in the {part} set: collect more sources."
+            )
+    return rows["train"], rows["validation"], rows["test"]
 
 
 # --- inspecting one file
@@ -265,18 +321,32 @@ def _unreadable_files(unreadable: Sequence[tuple[str, str]]) -> list[Finding]:
     return [Finding("error", message, advice, tuple(name for name, _ in unreadable))]
 
 
-def _across(labels: np.ndarray, groups: Sequence[tuple[int, ...]], across: bool) -> list[tuple[int, ...]]:
-    """Return the groups that lie across two classes, or those that do not."""
-    return [group for group in groups if (len(set(labels[list(group)])) > 1) == across]
+def _unequal_sets(unequal: Sequence[str]) -> list[Finding]:
+    advice = "rename or add the folder: sets must have the same classes"
+    return [Finding("error", sentence, advice, ()) for sentence in unequal]
 
 
-def _equal(names: Sequence[str], labels: np.ndarray, duplicates: Sequence[tuple[int, ...]]) -> list[Finding]:
+def _across(
+    labels: np.ndarray, sets: np.ndarray, groups: Sequence[tuple[int, ...]], kind: str
+) -> list[tuple[int, ...]]:
+    """Return the groups that lie across two classes, those across two sets of one class, or the others."""
+
+    def kind_of(group: tuple[int, ...]) -> str:
+        return next((k for k, of in (("classes", labels), ("sets", sets)) if len(set(of[list(group)])) > 1), "")
+
+    return [group for group in groups if kind_of(group) == kind]
+
+
+def _equal(
+    names: Sequence[str], labels: np.ndarray, sets: np.ndarray, duplicates: Sequence[tuple[int, ...]]
+) -> list[Finding]:
     findings = []
-    for across, where, advice in (
-        (True, "in two classes", "decide which label is right and delete the others"),
-        (False, "more than once", "keep one: copies on both sides of a split give the label away"),
+    for kind, where, advice in (
+        ("classes", "in two classes", "decide which label is right and delete the others"),
+        ("sets", "in two sets", "keep one: the score would ask for what was learned"),
+        ("", "more than once", "keep one: copies on both sides of a split give the label away"),
     ):
-        if groups := _across(labels, duplicates, across):
+        if groups := _across(labels, sets, duplicates, kind):
             text = _listed([" = ".join(names[n] for n in group) for group in groups])
             message = f"{_many(len(groups), 'image')} occur{'s' if len(groups) == 1 else ''} {where}: {text}"
             findings.append(Finding("error", message, advice, tuple(names[n] for group in groups for n in group)))
@@ -284,14 +354,19 @@ def _equal(names: Sequence[str], labels: np.ndarray, duplicates: Sequence[tuple[
 
 
 def _alike(
-    names: Sequence[str], labels: np.ndarray, near: Sequence[tuple[int, int]], posed: set[tuple[int, int]]
+    names: Sequence[str],
+    labels: np.ndarray,
+    sets: np.ndarray,
+    near: Sequence[tuple[int, int]],
+    posed: set[tuple[int, int]],
 ) -> list[Finding]:
     findings = []
-    for across, where, advice in (
-        (True, " in two classes", "look at them: if they are one image, decide which label is right"),
-        (False, "", "look at them: keep one, or keep them on one side of the split"),
+    for kind, where, advice in (
+        ("classes", " in two classes", "look at them: if they are one image, decide which label is right"),
+        ("sets", " in two sets", "look at them: if they are one image, the score would ask for what was learned"),
+        ("", "", "look at them: keep one, or keep them on one side of the split"),
     ):
-        if pairs := _across(labels, near, across):
+        if pairs := _across(labels, sets, near, kind):
             turned = len(posed.intersection(pairs))
             more = f" ({turned} mirrored or rotated)" if turned else ""
             text = _listed([f"{names[one]} ≈ {names[other]}" for one, other in pairs])

@@ -1,5 +1,6 @@
 """Write a trained network in other formats, and publish it: `course_utils.models` loads what this module writes."""
 
+import gc
 import logging
 import shutil
 import tempfile
@@ -70,6 +71,7 @@ def export_onnx(model: "keras.Model", file: Path, notes: Notes) -> Path:
     graph = onnx.load(file)
     onnx.helper.set_model_props(graph, metadata)
     onnx.save(graph, file)
+    gc.collect()  # tf2onnx leaves half a gigabyte in circles
     return Path(file)
 
 

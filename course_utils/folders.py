@@ -15,6 +15,13 @@ if TYPE_CHECKING:
 
 IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".avif", ".ppm", ".heic")
 
+SETS = {  # the name of a folder, in small letters → which set it holds
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("validation", "val", "valid"), "validation"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+ORDER = ("train", "validation", "test")
+
 T = TypeVar("T")
 
 
@@ -23,9 +30,11 @@ class ClassFolders(NamedTuple):
 
     root: Path
     class_names: list[str]
-    files: list[Path]  # by class, then sorted as text
+    files: list[Path]  # by set, then by class, then sorted as text
     labels: list[int]  # one per file, index into class_names
-    outside: list[Path]  # files directly in the root, which belong to no class
+    outside: list[Path]  # files that lie in no class folder
+    sets: list[str]  # one per file: "train", "validation" or "test", or "" if the folder is not divided into sets
+    unequal: list[str]  # a sentence per class that some sets have and others have not
 
 
 class ImageFolder(NamedTuple):
@@ -36,6 +45,7 @@ class ImageFolder(NamedTuple):
     class_names: list[str]
     files: list[Path]  # one per image
     skipped: list[tuple[Path, str]]  # file and reason
+    sets: np.ndarray  # str (n,): "train", "validation" or "test", or "" if the folder is not divided into sets
 
 
 def files_below(folder: Path) -> list[Path]:
@@ -50,39 +60,94 @@ def files_below(folder: Path) -> list[Path]:
 def list_class_folders(path: str | Path) -> ClassFolders:
     """List the files of each class folder; class names sort as text, as in Keras: 1, 10, 2.
 
-    Raises ValueError if the folder is missing or has fewer than two class folders.
+    If the folder is divided into sets, as in ``train/cat``, ``val/cat`` (names as in `SETS`, in any case), the class
+    folders of all sets count, and `sets` says where each file lies. Raises ValueError if the folder is missing, has
+    fewer than two class folders, two folders for one set, or folders named as sets that hold no class folders.
     """
     root = Path(path).expanduser()
     if not root.exists():
         raise ValueError(f"There is no folder “{root}”{did_you_mean(root)}: check the path.")
     if not root.is_dir():
         raise ValueError(f"“{root}” is a file: pass the folder that holds one sub-folder per class.")
-    entries = sorted((entry for entry in root.iterdir() if not _ignored(entry.name)), key=lambda entry: entry.name)
-    class_folders = [entry for entry in entries if entry.is_dir()]
-    outside = [entry for entry in entries if entry.is_file()]
-    if len(class_folders) < 2:
-        raise ValueError(_why_not_classes(root, class_folders, outside))
-    found = [(label, file) for label, folder in enumerate(class_folders) for file in files_below(folder)]
-    names = [folder.name for folder in class_folders]
-    return ClassFolders(root, names, [file for _, file in found], [label for label, _ in found], outside)
+    folders, outside = _entries(root)
+    parts = _set_folders(root, folders) or {"": root}
+    if "" not in parts:
+        outside += [file for folder in folders if folder not in parts.values() for file in files_below(folder)]
+    inside = {name: _entries(folder) for name, folder in parts.items()}
+    names = sorted({folder.name for class_folders, _ in inside.values() for folder in class_folders})
+    if "" not in parts:
+        outside += [file for _, loose in inside.values() for file in loose]
+    if len(names) < 2:
+        raise ValueError(
+            _why_not_classes(*((root, folders, outside) if "" in parts else (root, [root / names[0]], [])))
+        )
+    found = [
+        (file, names.index(folder.name), part)
+        for part, (class_folders, _) in inside.items()
+        for folder in class_folders
+        for file in files_below(folder)
+    ]
+    unequal = []
+    for name in names:
+        have = [
+            part for part, (class_folders, _) in inside.items() if name in {folder.name for folder in class_folders}
+        ]
+        if lack := [part for part in inside if part not in have]:
+            unequal.append(f"the class “{name}” is in {' and '.join(have)} but not in {' and '.join(lack)}")
+    files, labels, sets = (list(column) for column in zip(*found, strict=True)) if found else ([], [], [])
+    return ClassFolders(root, names, files, labels, outside, sets, unequal)
+
+
+def _entries(folder: Path) -> tuple[list[Path], list[Path]]:
+    """Return the folders and the files directly in a folder, sorted as text, without hidden ones."""
+    entries = sorted((entry for entry in folder.iterdir() if not _ignored(entry.name)), key=lambda entry: entry.name)
+    return [entry for entry in entries if entry.is_dir()], [entry for entry in entries if entry.is_file()]
+
+
+def _set_folders(root: Path, folders: list[Path]) -> dict[str, Path]:
+    """Return set → folder, in the order train, validation, test, or nothing if these folders are classes."""
+    named = [folder for folder in folders if folder.name.lower() in SETS]
+    others = len(folders) - len(named)
+    divided = [folder for folder in named if _entries(folder)[0]]
+    if len(divided) < 2 and (others or not named):
+        return {}  # “train” beside “bus” is a class
+    if not divided:
+        if len({SETS[folder.name.lower()] for folder in named}) < 2:
+            return {}
+        listed = " and ".join(f"“{folder.name}”" for folder in named)
+        raise ValueError(
+            f"“{root}” holds {listed}, which are names of sets, not of classes: make a sub-folder per class in each."
+        )
+    found: dict[str, Path] = {}
+    for folder in divided:
+        name = SETS[folder.name.lower()]
+        if name in found:
+            raise ValueError(
+                f"“{found[name].name}” and “{folder.name}” in “{root}” both name the {name} set: keep one."
+            )
+        found[name] = folder
+    return {name: found[name] for name in ORDER if name in found}
 
 
 def from_folder(path: str | Path, size: tuple[int, int] = (160, 160)) -> ImageFolder:
     """Read a folder of your own images: one sub-folder per class, images of any format and size in it.
 
     Each image is brought to `size` (height, width) by `resize_to_cover`. Images in folders below a class folder count
-    for that class. Hidden files are ignored; every other file that is not read is listed in `skipped` with the reason.
+    for that class. A folder that is divided into sets (``train/cat``, ``val/cat`` …) is read whole; `sets` has the set
+    of each image. Hidden files are ignored; every other file that is not read is listed in `skipped` with the reason.
 
     Raises
     ------
     ValueError
-        If the folder is missing, has fewer than two class folders, a class without a readable image, or would need
-        more than 1 GB of memory.
+        If the folder is missing, has fewer than two class folders, a class without a readable image, a class that not
+        every set has, or would need more than 1 GB of memory.
     """
     height, width = size
     if min(height, width) < 1:
         raise ValueError(f"An image cannot have the size {height} × {width}: pass (height, width), both at least 1.")
     found = list_class_folders(path)
+    if found.unequal:
+        raise ValueError(f"In “{found.root}” {found.unequal[0]}: rename or add the folder, or read one set alone.")
     gigabytes = len(found.files) * height * width * 3 / 1e9
     if gigabytes > 1:
         what = f"The {len(found.files)} files of “{found.root}” take {gigabytes:.1f} GB at {height} × {width} pixels"
@@ -91,10 +156,12 @@ def from_folder(path: str | Path, size: tuple[int, int] = (160, 160)) -> ImageFo
     from course_utils.live import LiveLine  # IPython takes half a second, which the command line need not wait for
 
     images = np.empty((len(found.files), height, width, 3), np.uint8)
-    labels, files = [], []
+    labels, files, sets = [], [], []
     skipped = [(file, "lies outside the class folders") for file in found.outside]
-    line = LiveLine(f"{len(found.files):,} files of {len(found.class_names)} classes")  # no path: it may be temporary
-    for label, file in counted(zip(found.labels, found.files, strict=True), line):
+    division = f", divided into {', '.join(dict.fromkeys(found.sets))}" if any(found.sets) else ""
+    # No path: it may be temporary.
+    line = LiveLine(f"{len(found.files):,} files of {len(found.class_names)} classes{division}")
+    for label, file, part in counted(zip(found.labels, found.files, found.sets, strict=True), line):
         try:
             images[len(files)] = resize_to_cover(read_image(file), size)
         except ImageError as error:
@@ -102,12 +169,13 @@ def from_folder(path: str | Path, size: tuple[int, int] = (160, 160)) -> ImageFo
             continue
         labels.append(label)
         files.append(file)
+        sets.append(part)
     for label, name in enumerate(found.class_names):
         if label not in labels:
-            folder = found.root / name
-            reason = next((f": {why}" for file, why in skipped if folder in file.parents), ", it is empty")
-            raise ValueError(f"The class folder “{folder}” has no readable image{reason}; fill or remove it.")
-    return ImageFolder(images[: len(files)], np.array(labels, np.int64), found.class_names, files, skipped)
+            reason = next((f": {why}" for file, why in skipped if name in file.parts[:-1]), ", it is empty")
+            raise ValueError(f"The class “{name}” of “{found.root}” has no readable image{reason}; fill or remove it.")
+    labels = np.array(labels, np.int64)
+    return ImageFolder(images[: len(files)], labels, found.class_names, files, skipped, np.array(sets, str))
 
 
 def find_images(paths: Sequence[str | Path]) -> tuple[list[Path], list[str]]:
@@ -149,7 +217,7 @@ def _why_not_classes(root: Path, class_folders: list[Path], outside: list[Path])
     """Say why a folder with fewer than two class folders cannot be read, and what the reader probably wants."""
     if class_folders:
         (inner,) = class_folders
-        if sum(entry.is_dir() and not _ignored(entry.name) for entry in inner.iterdir()) >= 2:
+        if inner.is_dir() and sum(entry.is_dir() and not _ignored(entry.name) for entry in inner.iterdir()) >= 2:
             return f"“{root}” holds only the folder “{inner.name}”, which holds the classes: pass “{inner}”."
         return f"“{root}” has only one class folder, “{inner.name}”: add a second class to tell it from."
     if outside:

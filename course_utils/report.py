@@ -1,6 +1,7 @@
 """One HTML file that tells others what a classifier can do: images inside, no network, no program needed."""
 
 from collections.abc import Mapping, Sequence
+from datetime import date
 from pathlib import Path
 
 import jinja2
@@ -8,6 +9,7 @@ import numpy as np
 from sklearn.metrics import confusion_matrix
 
 from course_utils.audit import SIGNS, Audit
+from course_utils.evaluation import bootstrap_interval
 from course_utils.images import data_uri
 
 MOST_BYTES = 2_000_000  # what mail and chat programs pass on without complaint
@@ -16,6 +18,7 @@ _TEMPLATE = Path(__file__).with_name("report.html.jinja")
 _MOST_CLASSES = 20  # of a confusion matrix that a person can read
 _MOST_CARDS = 12
 _SIDE = 160  # pixels of an image in the report
+_CROPPED = 0.9  # an image of which less is left counts as cropped
 
 
 def write_report(
@@ -27,14 +30,16 @@ def write_report(
     labels: np.ndarray,
     probabilities: np.ndarray,
     files: Sequence[str] | None = None,
-    headline: Mapping[str, str] | None = None,
+    sources: np.ndarray | None = None,
+    min_confidence: float = 0.0,
     notes: Mapping[str, str] | None = None,
     audit: Audit | None = None,
 ) -> Path:
     """Write a report on a classifier as one HTML file that opens anywhere, without a network, and return the file.
 
-    It shows the headline, a confusion matrix, the worst mistakes (or, if there are none, the least confident
-    predictions), examples of each class, what the audit found, and the notes. An older file is replaced.
+    It shows the date, the accuracy with an interval beside that of always predicting the commonest class, what a
+    threshold does, the notes, a confusion matrix, the worst mistakes (or, if there are none, the least confident
+    predictions), examples of each class, what was cropped, and what the audit found. An older file is replaced.
 
     Parameters
     ----------
@@ -46,8 +51,12 @@ def write_report(
         The true classes, int (n,), and what the classifier predicted, (n, classes).
     files : sequence of str, optional
         n names to put below the images.
-    headline, notes : mapping of str to str, optional
-        What is shown at the top in large letters, such as ``{"accuracy": "97 %"}``, and at the end.
+    sources : ndarray, optional
+        (n,) the source of each image: the interval then resamples sources, and counts them if nothing is wrong.
+    min_confidence : float
+        The threshold: images whose highest probability is lower are passed on to a person. 0: there is none.
+    notes : mapping of str to str, optional
+        What only you know, such as ``{"for": "…", "model": "…", "split": "…", "limits": "…"}``.
 
     Raises
     ------
@@ -58,14 +67,24 @@ def write_report(
     images, labels, probabilities = np.asarray(images), np.asarray(labels), np.asarray(probabilities)
     names = list(class_names)
     files = [f"image {number + 1}" for number in range(len(images))] if files is None else list(map(str, files))
-    _check(names, images, labels, probabilities, files)
+    _check(names, images, labels, probabilities, files, sources, min_confidence)
     predictions = probabilities.argmax(axis=1)
-    mistakes = int(np.sum(predictions != labels))
+    right = predictions == labels
+    accepted = probabilities.max(axis=1) >= min_confidence
+    commonest = int(np.bincount(labels if audit is None else audit.labels).argmax())
     matrix = confusion_matrix(labels, predictions, labels=range(len(names)))
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     text = environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(
         title=title,
-        headline=headline,
+        today=f"{date.today().day} {date.today():%B %Y}",
+        right=right,
+        interval=_interval(right, sources),
+        resampled=sources is not None and len(np.unique(sources)) < len(right),
+        commonest=names[commonest],
+        by_rule=int(np.sum(labels == commonest)),
+        threshold=min_confidence,
+        accepted=accepted,
+        cropped=_cropped(images, audit),
         notes=notes,
         audit=audit,
         signs=SIGNS,
@@ -77,7 +96,7 @@ def write_report(
         probabilities=probabilities,
         matrix=matrix.tolist(),
         confusions=_confusions(names, matrix) if len(names) > _MOST_CLASSES else None,
-        mistakes=mistakes,
+        mistakes=int(np.sum(~right)),
         shown=_worst(labels, predictions, probabilities),
         examples=_examples(labels, len(names)),
         data_uri=lambda image: data_uri(image, _SIDE),
@@ -86,7 +105,7 @@ def write_report(
     if len(content) > MOST_BYTES:
         raise ValueError(
             f"The report would have {len(content) / 1e6:.1f} MB, more than the {MOST_BYTES / 1e6:g} MB that are easily "
-            "sent around: shorten title, headline and notes."
+            "sent around: shorten title and notes."
         )
     path.parent.mkdir(parents=True, exist_ok=True)
     work = path.with_name(f".{path.name}.part")
@@ -96,7 +115,13 @@ def write_report(
 
 
 def _check(
-    names: list[str], images: np.ndarray, labels: np.ndarray, probabilities: np.ndarray, files: list[str]
+    names: list[str],
+    images: np.ndarray,
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    files: list[str],
+    sources: np.ndarray | None,
+    threshold: float,
 ) -> None:
     got = f"write_report got images of shape {images.shape} and type {images.dtype}"
     if images.dtype != np.uint8 or images.ndim not in (3, 4) or not len(images):
@@ -107,8 +132,31 @@ def _check(
             f"{probabilities.shape} probabilities for {len(names)} classes: pass one label, one name and one row of "
             "probabilities per image, with one column per class."
         )
+    if not 0 <= threshold <= 1:  # neither is NaN
+        raise ValueError(f"min_confidence is {threshold:g}: it must be a probability, from 0 to 1.")
+    if sources is not None and np.shape(sources) != labels.shape:
+        raise ValueError(
+            f"There are {len(images)} images, but sources of shape {np.shape(sources)}: pass one for each."
+        )
     if not np.isin(labels, range(len(names))).all():
         raise ValueError(f"A label is not among 0 … {len(names) - 1}, which have names: pass indices into class_names.")
+
+
+def _interval(right: np.ndarray, sources: np.ndarray | None) -> tuple[float, float]:
+    """Return the 95 % interval of the accuracy; without a mistake, or without a hit, from the number of sources."""
+    groups = np.arange(len(right)) if sources is None else np.asarray(sources)
+    edge = 0.05 ** (1 / len(np.unique(groups)))
+    if right.all() or not right.any():  # a resample cannot hold what is not there
+        return (edge, 1.0) if right.all() else (0.0, 1 - edge)
+    return bootstrap_interval(np.mean, right, groups=groups)
+
+
+def _cropped(images: np.ndarray, audit: Audit | None) -> int | None:
+    """Return how many images of the folder lose more than a tenth where they are cropped to the shape of `images`."""
+    if audit is None:
+        return None
+    ratios = audit.sizes[:, 1] / audit.sizes[:, 0] * images.shape[1] / images.shape[2]
+    return int(np.sum(np.minimum(ratios, 1 / ratios) < _CROPPED))
 
 
 def _confusions(names: list[str], matrix: np.ndarray) -> list[tuple[str, str, int]]:

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageEnhance
 
 from course_utils import audit as audit_module
-from course_utils.audit import Audit, audit_folder, sources
+from course_utils.audit import Audit, audit_folder, sources, split_by_source
 from course_utils.datasets import sample_photo, texture_folder
 from course_utils.folders import from_folder
 
@@ -390,3 +390,88 @@ def test_audit_hashes_what_it_decodes(sound):
     file = sound / "cat" / "cat_00.png"
     looked = audit_module._inspect(sound, file)
     assert looked.hashes[0] == int(str(imagehash.phash(Image.open(io.BytesIO(file.read_bytes())))), 16)
+
+
+# --- sets
+
+
+@pytest.fixture
+def divided(sound, tmp_path) -> Path:
+    """The sound folder, divided into train, val and test: 12, 6 and 6 images of each class."""
+    for file in sound.glob("*/*.png"):
+        number = int(file.stem[-2:])
+        part = "train" if number < 12 else "val" if number < 18 else "test"
+        target = tmp_path / "sets" / part / file.parent.name / file.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, target)
+    return tmp_path / "sets"
+
+
+def test_audit_recognises_sets(divided):
+    found = audit_folder(divided)
+    first = "48 images in 2 classes: cat 24 · dog 24\ndivided into sets: train 24 · validation 12 · test 12"
+    assert str(found) == f"{first}\n✔ nothing to fix"
+    rows = split_by_source(found, sources(found))
+    assert [set(found.sets[of]) for of in rows] == [{"train"}, {"validation"}, {"test"}]
+    assert sorted(np.concatenate(rows)) == list(range(48))
+
+
+def test_audit_finds_leaks_between_sets(divided):
+    shutil.copy(divided / "train/cat/cat_00.png", divided / "test/cat/copy.png")
+    save(photo(101).resize((80, 80)), divided / "val/dog/smaller.png")
+    found = audit_folder(divided)
+    assert findings(found) == {
+        "error: 1 image occurs in two sets: train/cat/cat_00.png = test/cat/copy.png": (
+            "train/cat/cat_00.png",
+            "test/cat/copy.png",
+        ),
+        "warning: 1 pair looks alike in two sets: train/dog/dog_01.png ≈ val/dog/smaller.png": (
+            "train/dog/dog_01.png",
+            "val/dog/smaller.png",
+        ),
+    }
+    with pytest.raises(ValueError, match=r"The train set and the validation set share 1 source, .*dog_01.*smaller"):
+        split_by_source(found, sources(found))
+
+
+def test_audit_names_classes_that_differ_between_sets(divided):
+    (divided / "val" / "dog").rename(divided / "val" / "Dog")
+    said = list(findings(audit_folder(divided)))
+    assert "error: the class “dog” is in train and test but not in validation" in said
+    assert "error: the class “Dog” is in validation but not in train and test" in said
+
+
+# --- the split
+
+
+def test_split_cuts_what_is_missing_out_of_the_training_set(divided):
+    shutil.rmtree(divided / "test")
+    found = audit_folder(divided)
+    train, validation, test = split_by_source(found, sources(found))
+    assert set(found.sets[validation]) == {"validation"} and set(found.sets[np.r_[train, test]]) == {"train"}
+    assert 4 <= len(test) <= 6 and sorted(np.r_[train, validation, test]) == list(range(36))
+
+
+def test_split_keeps_sources_together(sound):
+    found = audit_folder(sound)
+    source = sources(found, lambda path: path.stem[:-1] + str(int(path.stem[-1]) // 2))  # ten to fifteen sources
+    rows = split_by_source(found, source)
+    held = [set(source[of]) for of in rows]
+    assert not (held[0] & held[1] or held[0] & held[2] or held[1] & held[2])
+    assert sorted(np.concatenate(rows)) == list(range(48))
+    assert all(set(found.labels[of]) == {0, 1} for of in rows)
+
+
+def test_split_names_the_class_with_too_few_sources(sound):
+    found = audit_folder(sound)
+    rule = lambda path: path.stem if path.parent.name == "cat" else path.stem[:5]  # noqa: E731  (dog_0, dog_1, dog_2)
+    with pytest.raises(ValueError, match="The class “dog” has 3 sources, too few to split: it needs 5 or more"):
+        split_by_source(found, sources(found, rule))
+
+
+def test_sources_say_what_is_wrong_with_a_rule(sound):
+    found = audit_folder(sound)
+    with pytest.raises(ValueError, match=r"The rule fails for “cat/cat_00.png” \(IndexError: .*: rename the file or"):
+        sources(found, lambda path: path.stem.split("_")[7])
+    with pytest.raises(ValueError, match=r"The rule gives all 48 images the same source, '\.png', so nothing can be"):
+        sources(found, lambda path: path.suffix)

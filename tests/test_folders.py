@@ -83,10 +83,10 @@ def test_from_folder_says_what_is_wrong(tmp_path):
     (tmp_path / "nested" / "pets" / "dog").mkdir()
     with pytest.raises(ValueError, match=r"which holds the classes: pass “.*pets”"):
         from_folder(tmp_path / "nested")
-    with pytest.raises(ValueError, match="dog” has no readable image, it is empty"):
+    with pytest.raises(ValueError, match=r"The class “dog” of .* has no readable image, it is empty"):
         from_folder(tmp_path / "nested" / "pets")
     (tmp_path / "nested" / "pets" / "dog" / "x.jpg").write_bytes(b"")
-    with pytest.raises(ValueError, match=r"dog” has no readable image: .*0 bytes"):
+    with pytest.raises(ValueError, match=r"The class “dog” of .* has no readable image: .*0 bytes"):
         from_folder(tmp_path / "nested" / "pets")
     with pytest.raises(ValueError, match="size 0 × 160"):
         from_folder(tmp_path / "nested" / "pets", size=(0, 160))
@@ -140,3 +140,49 @@ def test_from_folder_shows_progress_in_one_line(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("course_utils.folders.time.monotonic", lambda: next(clock))
     assert list(counted("abc", Line("letters"))) == ["a", "b", "c"]
     assert said[2:] == ["letters", "0 read", "1 read", "2 read", "rest"]
+
+
+@pytest.mark.parametrize("names", [("train", "val"), ("Train", "VALID", "test"), ("training", "validation", "testing")])
+def test_sets_are_recognised(tmp_path, names):
+    for part in names:
+        for name in ("bee", "ant"):
+            put(tmp_path / part / name / "x.png")
+    put(tmp_path / names[0] / "loose.png")
+    read = from_folder(tmp_path, (8, 8))
+    sets = ["train", "validation", "test"][: len(names)]
+    assert read.class_names == ["ant", "bee"] and read.labels.tolist() == [0, 1] * len(names)
+    assert read.sets.tolist() == [part for part in sets for _ in range(2)]
+    assert [file.relative_to(tmp_path).parts[0] for file in read.files] == [part for part in names for _ in range(2)]
+    assert read.skipped == [(tmp_path / names[0] / "loose.png", "lies outside the class folders")]
+
+
+def test_one_set_alone_is_recognised(tmp_path):
+    for name in ("train/ant/x.png", "train/bee/x.png", "test/x.png"):  # test images without labels
+        put(tmp_path / name)
+    found = list_class_folders(tmp_path)
+    assert found.class_names == ["ant", "bee"] and found.sets == ["train", "train"]
+    assert found.outside == [tmp_path / "test" / "x.png"]
+
+
+def test_a_class_may_be_called_train(tmp_path):
+    for name in ("train/day1/x.png", "train/day2/x.png", "bus/x.png", "tram/x.png"):
+        put(tmp_path / name)
+    found = list_class_folders(tmp_path)
+    assert found.class_names == ["bus", "train", "tram"] and set(found.sets) == {""} and not found.outside
+
+
+def test_sets_say_what_is_wrong(tmp_path):
+    for part in ("train", "val"):
+        put(tmp_path / part / "x.png")
+    with pytest.raises(ValueError, match="holds “train” and “val”, which are names of sets, not of classes"):
+        from_folder(tmp_path)
+    for name in ("train/ant", "train/bee", "val/ant", "val/Bee"):
+        put(tmp_path / name / "x.png")
+    with pytest.raises(ValueError, match="the class “Bee” is in validation but not in train: rename or add"):
+        from_folder(tmp_path)
+    put(tmp_path / "valid" / "ant" / "x.png")
+    with pytest.raises(ValueError, match=r"“val” and “valid” in .* both name the validation set: keep one"):
+        from_folder(tmp_path)
+    put(tmp_path / "other" / "train" / "ant" / "x.png")
+    with pytest.raises(ValueError, match="only one class folder, “ant”"):
+        from_folder(tmp_path / "other")

@@ -108,6 +108,7 @@ def _reach(pairs, count):
         ([(0, 4), (1, 5), (2, 6), (4, 5), (6, 7)], 9),
         ([], 3),
         ([(1, 1), (2, 1), (1, 2)], 4),
+        ([(2, 1), (1, 4), (0, 2)], 5),
     ],
     hints=(
         "Begin with `[0, 1, 2, …]`: each image is its own group. A pair makes two groups one. What changes then?",
@@ -132,6 +133,16 @@ def group_of_each(pairs, count):
 def only_the_two(pairs, count):
     group = list(range(count))
     for one, other in pairs:
+        group[one] = group[other] = min(group[one], group[other])
+    return group
+
+
+@group_of_each.mistake(
+    "Your loop goes through the pairs once forward and once back. A chain can need more: go on until nothing changes."
+)
+def forward_and_back(pairs, count):
+    group = list(range(count))
+    for one, other in [*pairs, *reversed(pairs)]:
         group[one] = group[other] = min(group[one], group[other])
     return group
 
