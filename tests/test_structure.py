@@ -11,7 +11,7 @@ import pytest
 PACKAGE = build.ROOT / "course_utils"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 HELPERS = [path for path in MODULES if not re.fullmatch(r"lesson_\d\d\.py", path.name)]  # without exercises' contents
-MOST_LINES = 6_850
+MOST_LINES = 6_860
 MOST_DOCSTRINGS = 0.18
 
 

@@ -23,7 +23,6 @@ from keras import layers
 from PIL import Image
 
 from course_utils import web_page
-from course_utils.datasets import solar_cells
 from course_utils.models import ModelError, Notes, default_model, models_folder, save_notes
 
 ROOT = Path(web_page.__file__).resolve().parent.parent
@@ -297,8 +296,8 @@ def test_main_refuses_taken_port(model, address, monkeypatch, capsys):
 def test_screenshot_for_the_readme(port, uploads):
     page = web_page.build_page(default_model(web_page.MODEL_NAME))
     try:
-        tab = Visitor(port, web_page.start(page), width=1000, height=640)
-        tab.upload(solar_cells() / "test" / "defective" / "cell0001.png")
+        tab = Visitor(port, web_page.start(page), width=1000, height=1020)
+        tab.upload(models_folder() / "solar_cells_examples" / "defective.png")
         tab.message()
         time.sleep(2)  # bars and borders move for a moment
         picture = Image.open(io.BytesIO(tab.screenshot())).convert("RGB")
