@@ -32,7 +32,7 @@ NEEDS_TORCH = re.compile(
     )
 )
 # Cells that run once more after the end of their notebook: whoever goes back and changes something must not meet an
-# exception, because a later cell gave a name another meaning. Lesson → how many, chosen at random (the seed is fixed);
+# exception, because a later cell gave a name another meaning. Lesson → how many, at random (the seed is fixed);
 # of lessons 00 and 03 all.
 RERUN = {"00": 1000, "01": 12, "02": 12, "03": 1000, "04": 8, "05": 15, "07": 8, "09": 12, "10": 8, "12": 8}
 peaks_mb: dict[str, float] = {}
