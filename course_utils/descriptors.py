@@ -51,11 +51,11 @@ def lbp_histograms(images: np.ndarray, radius: int = 1) -> np.ndarray:
     if radius < 1:
         raise ValueError(f"A circle of radius {radius} holds no neighbours: pass a radius of at least 1 pixel.")
 
-    def shares(image: np.ndarray) -> np.ndarray:
+    def fractions(image: np.ndarray) -> np.ndarray:
         patterns = local_binary_pattern(image, 8, radius, method="uniform").astype(np.int64)
         return np.bincount(patterns.ravel(), minlength=10) / patterns.size
 
-    return _described(images, "LBP", shares)
+    return _described(images, "LBP", fractions)
 
 
 def intensity_statistics(images: np.ndarray) -> np.ndarray:

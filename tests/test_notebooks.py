@@ -15,8 +15,6 @@ from PIL import Image
 from conftest import is_compared
 
 LESSONS = build.lesson_files()
-# Lessons whose figures all have alternative text; the others follow as they are written again.
-DESCRIBED = {"00", "01", "02", "03", "05", "06", "07", "08", "09", "11", "12"}
 MACHINE_PATH = re.compile(r"(?:/(?:root|home|work|tmp|Users)/\w|[A-Z]:\\\\?\w)")
 
 
@@ -88,9 +86,8 @@ def missing_alt(notebook):
     return sorted(n for n in figures if len(str(cells[n].metadata.get("alt", "")).split()) < 5)
 
 
-def test_figures_have_alternative_text(lesson, notebook):
-    if lesson.stem[:2] in DESCRIBED:
-        assert not missing_alt(notebook), "add `:alt:` to these code cells, one sentence that says what is to be seen"
+def test_figures_have_alternative_text(notebook):
+    assert not missing_alt(notebook), "add `:alt:` to these code cells, one sentence that says what is to be seen"
 
 
 def test_alternative_text_stands_where_there_is_a_figure(notebook):

@@ -94,6 +94,16 @@ def border_below(strength, angle):
     return _with_bins(strength, np.maximum(np.ceil(angle % 180 / 20) - 1, 0))
 
 
+@histogram_of.mistake(
+    "Only one pixel of each bin is counted. With an array of bin numbers, `histogram[bins] += strength` adds once per "
+    "bin, not once per pixel: use `np.add.at`, or `np.bincount` with weights."
+)
+def adds_once(strength, angle):
+    histogram = np.zeros(9)
+    histogram[(angle % 180 // 20).astype(int)] += strength
+    return histogram
+
+
 @quiz(
     because="A mirror only moves the pixels to other positions, alike for all images, and a distance is a sum over "
     "pixels: the order of its terms does not matter.",
@@ -202,14 +212,24 @@ def only_bits(patch):
     return [int(patch[place] >= patch[1, 1]) for place in _CLOCKWISE]
 
 
+@lbp_code.mistake(
+    "In `uint8` a difference is never negative: 3 − 5 is 254, so `neighbour - middle >= 0` is always true. Compare the "
+    "two directly, or convert to int first."
+)
+def difference_wraps(patch):
+    return _code(patch - patch[1, 1], brighter=lambda difference, _: difference >= 0)
+
+
 def _neighbourhoods() -> list[tuple]:
     random = np.random.default_rng(6)
+    close = np.array([[1.0], [-1.1], [1.2], [9.0]])
     line = np.array([[0.0], [1.0], [3.0], [7.0], [8.0]])
     grey = random.integers(0, 256, (30, 4), dtype=np.uint8)
     plane = np.array([[0.0, 5.0], [4.0, 4.0], [-9.0, 0.0], [9.0, 9.0], [-8.0, 8.0]])
     many = random.normal(size=(40, 5))
     return [
         (line, np.array([0, 0, 0, 1, 1]), np.array([0.9]), 1),
+        (close, np.array([0, 1, 1, 0]), np.array([0.0]), 3),  # two votes beat the nearest row, also weighted ones
         (line, np.array([0, 2, 2, 1, 1]), np.array([0.3]), 3),
         (line, np.array([3, 1, 0, 1, 3]), np.array([0.4]), 2),  # a tie, and the smaller number is not the nearest
         (line, np.array([0, 0, 5, 9, 2]), np.array([7.2]), 3),  # a tie of three
@@ -249,6 +269,20 @@ def _distance(known, new):
 def wraps(known, labels, new, k):
     difference = known - new
     return _vote(labels, (difference**2).sum(axis=1), k)
+
+
+@nearest_class.mistake(
+    "You subtract in `uint8`, where 10 − 12 is 254. `np.linalg.norm` gets the wrapped numbers: convert to float first."
+)
+def norm_of_wrapped(known, labels, new, k):
+    return _vote(labels, np.linalg.norm(known - new, axis=1), k)
+
+
+@nearest_class.mistake("Your neighbours vote with the weight 1 / distance. In this task each of the k has one vote.")
+def weighted_votes(known, labels, new, k):
+    distance = np.sqrt(_distance(known, new))
+    nearest = np.argsort(distance)[:k]
+    return int(np.bincount(np.asarray(labels)[nearest], weights=1 / distance[nearest]).argmax())
 
 
 @nearest_class.mistake("You take the k rows that are farthest away: sort the distances upwards.")
@@ -436,8 +470,51 @@ def exchanged(features, labels, in_test):
     return model.score(features[~in_test], labels[~in_test])
 
 
+def _with_steps(features, labels, in_test, steps):
+    from sklearn.pipeline import make_pipeline
+
+    model = make_pipeline(*steps).fit(features[~in_test], labels[~in_test])
+    return model.score(features[in_test], labels[in_test])
+
+
 @score.mistake(
-    "The scaling is missing: the columns here have very different spreads, and k-NN would hear only the loud."
+    "Your k-NN has its default of 5 neighbours. The function with the leak takes 3: `KNeighborsClassifier(3)`."
+)
+def default_neighbours(features, labels, in_test):
+    from sklearn.neighbors import KNeighborsClassifier
+
+    return _with_steps(features, labels, in_test, (*_steps()[:2], KNeighborsClassifier()))
+
+
+@score.mistake(
+    "`SelectKBest()` selects 10 columns by default. The function with the leak takes five: `SelectKBest(k=5)`."
+)
+def default_columns(features, labels, in_test):
+    from sklearn.feature_selection import SelectKBest
+
+    scale, _, neighbours = _steps()
+    return _with_steps(features, labels, in_test, (scale, SelectKBest(), neighbours))
+
+
+@score.mistake(
+    "This is a cross-validation over all rows. The task gives the split: train on `~in_test`, score on `in_test`."
+)
+def cross_validates(features, labels, in_test):
+    from sklearn.model_selection import cross_val_score
+    from sklearn.pipeline import make_pipeline
+
+    return cross_val_score(make_pipeline(*_steps()), features, labels).mean()
+
+
+@score.mistake("You train and score on all rows. Train on `~in_test`, and score on `in_test` only.")
+def all_rows(features, labels, in_test):
+    from sklearn.pipeline import make_pipeline
+
+    return make_pipeline(*_steps()).fit(features, labels).score(features, labels)
+
+
+@score.mistake(
+    "The scaling is missing: the columns here have very different standard deviations, so the largest decide alone."
 )
 def leaves_out_scaling(features, labels, in_test):
     from sklearn.pipeline import make_pipeline

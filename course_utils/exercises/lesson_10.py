@@ -7,14 +7,40 @@ import copy
 
 import numpy as np
 
-from course_utils.exercises.engine import function, quiz, value
+from course_utils.exercises.engine import Function, function, quiz, value
+from course_utils.exercises.engine.feedback import Feedback
+
+_NO_TENSOR = "The numbers are right, but a layer takes a PyTorch tensor, and this is {}: make one with `torch.tensor`."
+_NOT_FLOAT32 = "The numbers are right, but the dtype is {}. The weights of a layer are float32: use `.float()`."
+
+
+class _TensorFunction(Function):
+    """A function that has to return a float32 tensor: an array with the right numbers is not enough."""
+
+    def _judge(self, answer):
+        feedback = super()._judge(answer)
+        if feedback.status != "correct":
+            return feedback
+        import torch
+
+        for result in self._try(answer)[0]:
+            if not isinstance(result, torch.Tensor):
+                kind = "a list" if isinstance(result, list) else "a NumPy array"
+                return Feedback("wrong", _NO_TENSOR.format(kind))
+            if result.dtype != torch.float32:
+                return Feedback("wrong", _NOT_FLOAT32.format(str(result.dtype).removeprefix("torch.")))
+        return feedback
+
+
+def _tensor_function(**options):
+    return lambda reference: _TensorFunction(reference, **options)
 
 
 def _images(shape, seed=10):
     return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
 
 
-@function(
+@_tensor_function(
     inputs=lambda: [
         (np.array([[[[0, 51], [102, 153], [204, 255]]]], np.uint8),),  # 1 image of 1 × 3 pixels, 2 channels
         (_images((2, 2, 3, 3)),),
@@ -24,70 +50,87 @@ def _images(shape, seed=10):
     hints=(
         "Two things have to be done: give the axes another order, and bring 0…255 to 0…1. Which command only cuts the "
         "same row of numbers differently?",
-        "`torch.from_numpy(pictures)` makes the tensor. Number its axes 0, 1, 2, 3 and say, for each position of the "
+        "`torch.from_numpy(images)` makes the tensor. Number its axes 0, 1, 2, 3 and say, for each position of the "
         "result, which of them goes there.",
     ),
-    remark="`pictures.transpose(0, 3, 1, 2)` does the same in NumPy, before `torch.from_numpy`.",
+    remark="`images.transpose(0, 3, 1, 2)` does the same in NumPy, before `torch.from_numpy`.",
 )
-def to_torch(pictures):
+def to_torch(images):
     import torch
 
-    return torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255
+    return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
 
 
-def _scaled(pictures):
-    return pictures.astype(np.float32) / 255
+def _scaled(images):
+    return images.astype(np.float32) / 255
 
 
 @to_torch.mistake("You used `reshape`: the shape is right, but the channels are mixed. Give the axes another order.")
-def reshapes(pictures):
-    n, height, width, channels = pictures.shape
-    return _scaled(pictures).reshape(n, channels, height, width)
+def reshapes(images):
+    n, height, width, channels = images.shape
+    return _scaled(images).reshape(n, channels, height, width)
 
 
 @to_torch.mistake("Your images lie on their side: height and width are exchanged. Only the channels move.")
-def on_its_side(pictures):
-    return _scaled(pictures).transpose(0, 3, 2, 1)
+def on_its_side(images):
+    return _scaled(images).transpose(0, 3, 2, 1)
 
 
 @to_torch.mistake("The channels are still last. PyTorch wants (n, channels, height, width).")
-def channels_last(pictures):
-    return _scaled(pictures)
+def channels_last(images):
+    return _scaled(images)
 
 
 @to_torch.mistake("The order of the axes is right, but the values still go to 255. The task asks for floats in 0…1.")
-def not_scaled(pictures):
-    return pictures.transpose(0, 3, 1, 2).astype(np.float32)
+def not_scaled(images):
+    return images.transpose(0, 3, 1, 2).astype(np.float32)
 
 
 @to_torch.mistake("The order of the axes is right, but you divided whole numbers: all below 255 became 0.")
-def whole_numbers(pictures):
-    return (pictures // 255).transpose(0, 3, 1, 2)
+def whole_numbers(images):
+    return (images // 255).transpose(0, 3, 1, 2)
 
 
 @to_torch.mistake("Your values are in −1…1. The task asks for floats in 0…1.")
-def minus_one_to_one(pictures):
-    return _scaled(pictures).transpose(0, 3, 1, 2) * 2 - 1
+def minus_one_to_one(images):
+    return _scaled(images).transpose(0, 3, 1, 2) * 2 - 1
 
 
 @to_torch.mistake("The channels come first of all, before the images. The axis of the images stays in front.")
-def channels_before_images(pictures):
-    return _scaled(pictures).transpose(3, 0, 1, 2)
+def channels_before_images(images):
+    return _scaled(images).transpose(3, 0, 1, 2)
 
 
 @to_torch.mistake("The channels come in reverse. Their axis moves, their own order (red, green, blue) does not.")
-def channels_reversed(pictures):
-    return _scaled(pictures).transpose(0, 3, 1, 2)[:, ::-1]
+def channels_reversed(images):
+    return _scaled(images).transpose(0, 3, 1, 2)[:, ::-1]
 
 
 @to_torch.mistake("(x − 127) / 128 is what EfficientNet-Lite0 wants. The task asks for floats in 0…1.")
-def as_for_lite(pictures):
-    return (pictures.transpose(0, 3, 1, 2).astype(np.float32) - 127) / 128
+def as_for_lite(images):
+    return (images.transpose(0, 3, 1, 2).astype(np.float32) - 127) / 128
 
 
 @to_torch.mistake("You divided by 256. The brightest value is 255, and it should become 1.")
-def by_256(pictures):
-    return pictures.transpose(0, 3, 1, 2).astype(np.float32) / 256
+def by_256(images):
+    return images.transpose(0, 3, 1, 2).astype(np.float32) / 256
+
+
+@to_torch.mistake(_NO_TENSOR.format("a NumPy array"))
+def stays_an_array(images):
+    return _scaled(images).transpose(0, 3, 1, 2)
+
+
+@to_torch.mistake(_NO_TENSOR.format("a list"))
+def becomes_a_list(images):
+    return stays_an_array(images).tolist()
+
+
+@to_torch.mistake(_NOT_FLOAT32.format("float64"))
+def stays_float64(images):
+    import torch
+
+    return torch.from_numpy(images.transpose(0, 3, 1, 2) / 255)
 
 
 @quiz(
@@ -297,6 +340,58 @@ def _can_be_negative(network):
     return False
 
 
+def _linear(numbers_in, numbers_out):
+    from torch import nn
+
+    return nn.Linear(numbers_in, numbers_out)
+
+
+def _runs(network):
+    try:
+        return _ready(network) is not None
+    except Exception:  # whatever a learner's network may raise
+        return False
+
+
+def _first_channels(network):
+    """Return how many channels the first convolution takes: 0 for a lazy one, None without a convolution."""
+    from torch import nn
+
+    return next((layer.in_channels for layer in network.modules() if isinstance(layer, nn.Conv2d)), None)
+
+
+def _grows(network):
+    """Return whether the outputs grow with the weights, as those of a bounded last layer (tanh) do not."""
+    import torch
+
+    network = _ready(network)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter *= 30
+    return bool((_output(network).abs() > 2).any())
+
+
+def _drops_logits(network):
+    """Return whether logits are exactly 0 in training mode, in eight batches, but not in inference mode."""
+    network = _ready(network)
+    if (_output(network) == 0).any():
+        return False
+    network.train()
+    return any(bool((_output(network) == 0).any()) for _ in range(8))
+
+
+def _ends_in_tanh():
+    from torch import nn
+
+    return _pooled(3, 8, 5, nn.Tanh())
+
+
+def _ends_in_dropout():
+    from torch import nn
+
+    return _pooled(3, 8, 5, nn.Dropout(0.3))
+
+
 def _convolutions_in_a_list():
     from torch import nn
 
@@ -329,10 +424,16 @@ def _ends_in_softmax():
             "of it.",
         ),
         (
-            lambda network: _ready(network) is not None,  # what it raises breaks the rule
+            lambda network: _runs(network) or _first_channels(network) in (None, 0, 3),
             lambda: _pooled(1),
-            "The network stops with an error on a batch of shape (2, 3, 64, 64), channels first. Try "
-            "`leaf_net(torch.rand(2, 3, 64, 64))`.",
+            "The first convolution expects another number of channels than 3. A photo has three, red, green and blue.",
+        ),
+        (
+            _runs,
+            lambda: _pooled(3, 8, 5, _linear(7, 5)),
+            "The network stops with an error on a batch of shape (4, 3, 64, 64). Run "
+            "`leaf_net(torch.rand(4, 3, 64, 64))`: the last line of the error says which layer gets another shape than "
+            "it expects.",
         ),
         (
             lambda network: _count(network) > 0,
@@ -350,7 +451,8 @@ def _ends_in_softmax():
         (
             lambda network: tuple(_output(_ready(network)).shape) == (4, 5),
             lambda: _pooled(3, 8, 10),
-            "The result must have the shape (n, 5): for each image one logit per class.",
+            "The result must have the shape (n, 5): for each image one logit per class. If yours is (n, 5, height, "
+            "width), average over the positions; if it is (n, 5, 1, 1), flatten it.",
         ),
         (
             lambda network: tuple(_output(_ready(network), 80, 96).shape) == (4, 5),
@@ -363,6 +465,18 @@ def _ends_in_softmax():
             _ends_in_softmax,
             "The outputs are never negative, whatever the weights are. Logits are any numbers: leave out what comes "
             "behind the last layer (softmax belongs to the loss, see 10.4; ReLU and sigmoid cut off as well).",
+        ),
+        (
+            _grows,
+            _ends_in_tanh,
+            "The outputs stay within −2…2, however large the weights are. Logits are any numbers: leave out the "
+            "activation behind the last layer.",
+        ),
+        (
+            lambda network: not _drops_logits(network),
+            _ends_in_dropout,
+            "In training mode some of the logits are set to 0, as dropout does. Dropout belongs before the last layer, "
+            "where it removes features; behind it, it removes predictions.",
         ),
         (
             lambda network: _count(network) < 10_000,
