@@ -121,7 +121,7 @@ def missed_fraction(matrix):
 
 @quiz(
     because="A program that always says “no tumour” is right for 99 % and finds none. Compared with that, 98.5 % is "
-    "less than not looking. It can still be worth having if it finds tumours, so ask for its recall.",
+    "less than ignoring the scan. It can still be worth having if it finds tumours, so ask for its recall.",
     hints=("What does a program score that predicts the same for every image?",),
     A="1.5 % of mistakes sounds little. But how many mistakes does a program make that never looks at an image?",
     B="A larger test set would pin the 98.5 % down more closely. It would not say what the number is worth.",

@@ -251,7 +251,7 @@ def no_warm_up(step, peak, warmup, total):
     return _cosine(min(step / total, 1), peak)
 
 
-@warm_cosine.mistake("After step `total` the cosine goes up again. From there on the rate is to stay 0.")
+@warm_cosine.mistake("After step `total` the cosine goes up again. From there on the rate should stay 0.")
 def goes_on(step, peak, warmup, total):
     if step < warmup:
         return peak * step / warmup
@@ -293,7 +293,7 @@ def whole_wave(step, peak, warmup, total):
     return _cosine(2 * (step - warmup) / (total - warmup), peak)
 
 
-@warm_cosine.mistake("The warm-up is one step ahead: at step 0 the rate is to be 0.")
+@warm_cosine.mistake("The warm-up is one step ahead: at step 0 the rate should be 0.")
 def one_ahead(step, peak, warmup, total):
     return peak * (step + 1) / warmup if step < warmup else warm_cosine.reference(step, peak, warmup, total)
 
@@ -460,7 +460,7 @@ def _one_long_skip():
         (
             lambda network: tuple(network.output_shape[1:]) == (10,),
             lambda: _with_blocks(_sum, outputs=2),
-            "The network must end in ten numbers an image.",
+            "The network must end in ten numbers per image.",
         ),
         (
             lambda network: len(_kernels(network)) >= 9,
@@ -494,7 +494,7 @@ def _one_long_skip():
         ),
     ],
     hints=(
-        '`layers.Add()([x, y])` needs two stacks of maps of one shape: `padding="same"`, and as many kernels as maps '
+        '`layers.Add()([x, y])` needs two stacks of maps of one shape: `padding="same"`, and as many filters as maps '
         "came in.",
         "In a loop: y = two convolutions of x, the second without ReLU; then x = ReLU of the sum of x and y.",
     ),
