@@ -30,3 +30,13 @@ def test_texts_are_finished_and_name_no_registry_host():
         text = path.read_text(encoding="utf-8")
         assert not UNFINISHED.search(text), path
         assert not host.search(text), path
+
+
+def test_sections_that_a_text_names_exist():
+    lessons = sorted((ROOT / "lessons").glob("*.md"))
+    headings = {n for path in lessons for n in re.findall(r"^##+ (\d+\.\d+) ", path.read_text(encoding="utf-8"), re.M)}
+    named = re.compile(r"[Ss]ections?\s+\d+\.\d+(?:(?:,| and| to)\s+\d+\.\d+)*")
+    assert len(headings) > 100
+    for path in [*lessons, *(ROOT / "course_utils").rglob("*.py"), *(ROOT / "docs").glob("*.md"), ROOT / "README.md"]:
+        for words in named.findall(path.read_text(encoding="utf-8")):
+            assert set(re.findall(r"\d+\.\d+", words)) <= headings, f"{path.name} names a missing one: {words}"
