@@ -21,7 +21,7 @@ def _stacks() -> list[tuple[np.ndarray]]:
         "Positions are axes 1 and 2. NumPy takes several axes at once: `axis=(1, 2)`.",
         "`np.concatenate([…, …], axis=1)` puts two arrays (images, channels) side by side.",
     ),
-    remark="The mean says how much of a feature an image holds, the maximum whether it is anywhere at all.",
+    remark="The mean says how strong a feature is on average, the maximum how strong it is at its strongest position.",
 )
 def mean_and_maximum(maps):
     return np.concatenate([maps.mean(axis=(1, 2)), maps.max(axis=(1, 2))], axis=1)
@@ -88,7 +88,7 @@ def sums(maps):
     because="Section 6.7 measured it: no error, no warning, a head that trains, and over 20 points of accuracy gone.",
     hints=("What did the three rows of MobileNetV2 in section 6.7 have in common, and what not?",),
     A="A network takes any number. Its shape is checked, the range of its numbers is not.",
-    C="A frozen network computes finite numbers from 0…255 as well, and the head standardises them. Nothing overflows.",
+    C="A frozen network computes finite numbers from 0…255 as well. Nothing overflows.",
     D="The head can rescale what comes out of the network, but the maps in between have already been computed from "
     "images far outside what they were trained on.",
 )
