@@ -35,6 +35,7 @@ NEEDS_TORCH = re.compile(
 # exception, because a later cell gave a name another meaning. Lesson → how many, at random (the seed is fixed);
 # of lessons 00 and 03 all.
 RERUN = {"00": 1000, "01": 12, "02": 12, "03": 1000, "04": 8, "05": 15, "07": 8, "09": 12, "10": 8, "11": 8, "12": 8}
+MEMORY_MARGIN = 1.15  # the build judges the limit; a test ends what runs away, and the peak differs from run to run
 peaks_mb: dict[str, float] = {}
 os.environ["COURSE_PROGRESS"] = "off"  # tests and the kernels they start leave the learner's progress alone
 os.environ["COURSE_STRICT"] = "1"  # a claim that does not hold stops them
@@ -115,7 +116,7 @@ def pytest_runtest_call(item):
         if kernel is not None and getattr(kernel, "pid", None):
             peak = peak_memory_mb(psutil.Process(kernel.pid))
             item.user_properties.append(("peak_mb", peak))
-            if peak > MEMORY_LIMIT_MB:
+            if peak > MEMORY_MARGIN * MEMORY_LIMIT_MB:
                 message = f"the kernel has taken {peak:.0f} MB by this cell; a lesson may take {MEMORY_LIMIT_MB} MB"
                 outcome.force_exception(AssertionError(message))
 
