@@ -175,10 +175,10 @@ def uv_command():
 
 
 def run_uv(files):
-    """Let uv install the files into a new .venv as pip would; return whether it could."""
+    """Let uv install the files into a new .venv as pip would; return whether it could, None if there is no uv."""
     uv = uv_command()
     if uv is None:
-        return False
+        return None
     wanted = pip_settings()
     # As pip does: the highest version of all indexes (a build of PyTorch without NVIDIA's libraries counts as higher).
     command = [uv, "pip", "install", "--python", str(venv_python()), "--index-strategy", "unsafe-best-match"]
@@ -295,7 +295,7 @@ def install(torch=False):
             print(f"Making .venv with the packages of {' and '.join(files)} (once; about {size}) …", flush=True)
             make_venv(python)
             done = run_uv(files)
-            if not done:
+            if done is False:
                 make_venv(python)  # uv may have begun
         elif is_current(STAMP):
             size = "0.9 GB, or several where pip finds only the build for NVIDIA cards"
